@@ -1,0 +1,207 @@
+"""The ``kdlab`` command.
+
+kdlab lab
+    copies the lessons to your work folder and opens JupyterLab at the first one.
+"""
+
+import argparse
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import kdlab
+from kdlab.workspace import WorkspaceError, sync
+
+DEFAULT_PORT = 8888
+PORTS_TRIED = 50
+
+
+class UsageError(Exception):
+    """The command cannot do what was asked; the message says why and what to do."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.action is None:
+        parser.print_help()
+        return 2
+    try:
+        return int(options.action(options))
+    except (UsageError, WorkspaceError) as error:
+        print(f"kdlab: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="kdlab", description="The course on knowledge distillation.")
+    parser.add_argument("--version", action="version", version=f"kdlab {kdlab.__version__}")
+    parser.set_defaults(action=None)
+    commands = parser.add_subparsers(metavar="COMMAND")
+
+    lab = commands.add_parser("lab", help="open the lessons in JupyterLab")
+    lab.add_argument("--lesson", metavar="NAME", help="lesson to open, such as 01 (default: the first)")
+    lab.add_argument("--work", metavar="FOLDER", type=Path, help="folder for your copies of the lessons")
+    lab.add_argument("--port", type=_port, help=f"port of JupyterLab (default: the first free one from {DEFAULT_PORT})")
+    lab.add_argument("--no-browser", action="store_true", help="print the address instead of opening a browser")
+    lab.set_defaults(action=open_lab)
+    return parser
+
+
+def open_lab(options: argparse.Namespace) -> int:
+    """``kdlab lab``: bring the work folder up to date and run JupyterLab in it until Ctrl-C."""
+    _require("jupyterlab", "ipykernel")
+    lessons_dir = find_lessons()
+    work_dir = (options.work or default_work_dir(lessons_dir)).expanduser().resolve()
+    lesson = choose_lesson(lessons_dir, options.lesson)
+    port = choose_port(options.port)
+    report = sync(lessons_dir, work_dir)
+    print(f"Your lessons are in {work_dir}")
+    for line in report.lines():
+        print(f"  {line}")
+    print(f"Opening JupyterLab at {lesson}. To stop it, press Ctrl-C here.", flush=True)
+    return _run_until_stopped(lab_command(work_dir, lesson, port, browser=not options.no_browser))
+
+
+# ------------------------------------------------------------------------------------------- what to open
+
+
+def find_lessons() -> Path:
+    """The folder with the executed lessons: the checkout's, or the copy inside an installed kdlab."""
+    package = Path(__file__).resolve().parent
+    places = [package.parent / "notebooks", package / "_lessons"]
+    if not _is_checkout(package.parent):
+        places.reverse()
+    for place in places:
+        if any(place.glob("*.ipynb")):
+            return place
+    raise UsageError(f"no lessons in {' or '.join(map(str, places))}; in a checkout: python course.py notebooks")
+
+
+def default_work_dir(lessons_dir: Path) -> Path:
+    """``work`` in a checkout, ``kdlab-work`` in the current folder otherwise."""
+    return lessons_dir.parent / "work" if _is_checkout(lessons_dir.parent) else Path.cwd() / "kdlab-work"
+
+
+def choose_lesson(lessons_dir: Path, wanted: str | None) -> str:
+    """File name of the lesson that ``wanted`` begins the name of; the first lesson if None."""
+    names = sorted(path.name for path in lessons_dir.glob("*.ipynb"))
+    if wanted is None:
+        return names[0]
+    stem = wanted.removesuffix(".ipynb")
+    if stem.isdecimal():
+        stem = stem.zfill(2)
+    matches = [name for name in names if name == f"{stem}.ipynb"] or [name for name in names if name.startswith(stem)]
+    if len(matches) == 1:
+        return matches[0]
+    problem = "fits several lessons" if matches else "is no lesson"
+    raise UsageError(f"--lesson {wanted!r} {problem}; there are: {', '.join(matches or names)}")
+
+
+def choose_port(wanted: int | None) -> int:
+    """A free port: the wanted one or an error, else the first from 8888 on."""
+    if wanted is not None:
+        if _is_free(wanted):
+            return wanted
+        raise UsageError(
+            f"port {wanted} is in use, perhaps by a JupyterLab that still runs: stop that one, "
+            "choose another with --port, or leave --port out to get a free one"
+        )
+    for port in range(DEFAULT_PORT, DEFAULT_PORT + PORTS_TRIED):
+        if _is_free(port):
+            if port != DEFAULT_PORT:
+                print(f"Port {DEFAULT_PORT} is in use; taking {port}.")
+            return port
+    raise UsageError(f"ports {DEFAULT_PORT} to {port} are all in use; choose another with --port")
+
+
+def _is_checkout(folder: Path) -> bool:
+    return (folder / "course.py").is_file() and (folder / "pyproject.toml").is_file()
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        if os.name != "nt":  # there the option means the opposite: it lets two programs share a port
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _port(text: str) -> int:
+    if text.isdecimal() and 1 <= int(text) <= 65535:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port: a whole number from 1 to 65535 (below 1024 needs root)")
+
+
+def _require(*modules: str) -> None:
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"{' and '.join(missing)} not installed in {sys.prefix}; in a checkout run `python course.py lab`, "
+            "elsewhere install kdlab with pip in the environment you want to use"
+        )
+
+
+# ------------------------------------------------------------------------------------------- JupyterLab
+
+
+def lab_command(work_dir: Path, lesson: str, port: int, *, browser: bool = True) -> list[str]:
+    """Command that runs JupyterLab in the work folder with this interpreter.
+
+    All settings are for this run only; the learner's own Jupyter configuration is not changed.
+    """
+    settings = {
+        "ServerApp.root_dir": str(work_dir),
+        "ServerApp.port": port,
+        "ServerApp.port_retries": 0,  # the port was chosen, and told, already
+        "ServerApp.open_browser": browser,
+        "LabApp.default_url": f"/lab/tree/{quote(lesson)}",
+        # Nothing is asked of the network: no news, no update check, no catalogue of extensions.
+        "LabApp.news_url": "None",
+        "LabApp.check_for_updates_class": "jupyterlab.handlers.announcements.NeverCheckForUpdate",
+        "LabApp.extension_manager": "readonly",
+        # Lessons run on this interpreter, whatever kernels named python3 the machine has elsewhere.
+        "ServerApp.kernel_spec_manager_class": "kdlab.kernelspec.OwnKernel",
+        "JupyterApp.answer_yes": True,  # one Ctrl-C is enough
+        "Application.log_level": "ERROR",  # leaves the address and real trouble
+    }
+    if _is_root():
+        settings["ServerApp.allow_root"] = True  # Jupyter refuses otherwise; usual in containers
+    return [sys.executable, "-m", "jupyterlab", *(f"--{name}={value}" for name, value in settings.items())]
+
+
+def lab_environment() -> dict[str, str]:
+    """Variables for JupyterLab: ours, and the settings in kdlab/jupyter before those of the learner.
+
+    They switch off a question that JupyterLab asks every newcomer (whether to fetch news).
+    """
+    folders = [str(Path(kdlab.__file__).parent / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
+    return {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, folders))}
+
+
+def _is_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def _run_until_stopped(command: list[str]) -> int:
+    """Run JupyterLab; on Ctrl-C, which it gets as well, wait until it has shut its kernels down."""
+    process = subprocess.Popen(command, env=lab_environment())
+    interrupted = False
+    while True:
+        try:
+            code = process.wait(timeout=15 if interrupted else None)
+        except KeyboardInterrupt:
+            interrupted = True
+        except subprocess.TimeoutExpired:
+            process.kill()
+        else:
+            return 0 if interrupted else code

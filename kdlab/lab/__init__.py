@@ -1,0 +1,19 @@
+"""What a lesson shows: figures, explorables that answer within a frame, and kernel labs that train."""
+
+from kdlab.lab.explorable import temperature_explorable
+from kdlab.lab.figures import temperature_figure
+from kdlab.lab.kernel_lab import DistillationLab
+from kdlab.lab.show import show
+from kdlab.lab.theme import COLORS, GREY, INK, SERIES, new_figure
+
+__all__ = [
+    "COLORS",
+    "GREY",
+    "INK",
+    "SERIES",
+    "DistillationLab",
+    "new_figure",
+    "show",
+    "temperature_explorable",
+    "temperature_figure",
+]

@@ -1,0 +1,107 @@
+"""The Python twins of what ``static/explorables.js`` computes.
+
+An explorable does its arithmetic in JavaScript, so that it answers within a frame and lives on in an
+exported page. The same arithmetic stands here in NumPy; figures use it, and a browser test compares
+every number of the one with the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["TemperatureState", "temperature_state"]
+
+
+@dataclass(frozen=True)
+class TemperatureState:
+    """What one row of logits says at one temperature.
+
+    Attributes:
+        temperature: T.
+        scaled: z_k / T, shape (K,).
+        probabilities: p_k(T) = softmax(z / T), shape (K,).
+        entropy: H(T) = -sum_k p_k ln p_k, in nats.
+        max_entropy: ln K, which H approaches as T grows.
+        top: the class of the largest logit.
+        rest: what the other classes hold together, 1 - p_top.
+        ranking: the other K - 1 classes, from the largest logit to the smallest; T does not enter.
+        second_thoughts: the share p_k / (1 - p_top) of each class in ``ranking``; they sum to 1.
+    """
+
+    temperature: float
+    scaled: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
+    entropy: float
+    max_entropy: float
+    top: int
+    rest: float
+    ranking: tuple[int, ...]
+    second_thoughts: tuple[float, ...]
+
+    def summary(self, class_names: Sequence[str] | None = None) -> str:
+        """The state in one line, word for word the line under the panel."""
+        names = class_names or [str(k) for k in range(len(self.probabilities))]
+        others = ", ".join(
+            f"{names[k]} ({share:.2f})" for k, share in list(zip(self.ranking, self.second_thoughts, strict=True))[:3]
+        )
+        return (
+            f"T = {self.temperature:g}: top class {names[self.top]} with p = {self.probabilities[self.top]:.2f}; "
+            f"entropy {self.entropy:.2f} nats of at most {self.max_entropy:.2f}; second thoughts {others}"
+        )
+
+
+def temperature_state(logits_row: Any, temperature: float) -> TemperatureState:
+    """Everything the temperature panel shows for one image: p = softmax(z / T) and what follows from it.
+
+    Args:
+        logits_row: the teacher's logits z for one image, shape (K,), K at least 3; array, list or CPU tensor.
+        temperature: T, positive and finite.
+
+    Raises:
+        ValueError: a shape other than (K,), a value that is not finite, or T not positive.
+
+    References:
+        Hinton, Vinyals, Dean (2015), Distilling the Knowledge in a Neural Network, arXiv 1503.02531.
+
+    Example:
+        >>> state = temperature_state([4.0, 2.0, 0.0], temperature=2.0)
+        >>> state.probabilities.round(3).tolist(), round(state.entropy, 3), state.ranking
+        ([0.665, 0.245, 0.09], 0.832, (1, 2))
+    """
+    logits = np.asarray(logits_row, dtype=np.float64)
+    if logits.ndim != 1 or len(logits) < 3:
+        raise ValueError(
+            f"logits_row must have shape (K,) with at least 3 classes, got {logits.shape}: "
+            "pass one image's row, logits[i], not the whole batch"
+        )
+    if not np.isfinite(logits).all():
+        raise ValueError(f"logits_row must be finite, got {logits.tolist()}: did the teacher's training diverge?")
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise ValueError(f"temperature must be a positive number, got {temperature!r}")
+    order = np.argsort(-logits, kind="stable")  # ties go to the lower class index, here and in JavaScript
+    scaled = logits / temperature
+    probabilities = _softmax(scaled)
+    positive = probabilities[probabilities > 0]  # p ln p tends to 0 where exp underflows
+    return TemperatureState(
+        temperature=float(temperature),
+        scaled=scaled,
+        probabilities=probabilities,
+        entropy=float(-(positive * np.log(positive)).sum()) + 0.0,
+        max_entropy=math.log(len(logits)),
+        top=int(order[0]),
+        # A sum, and below a softmax of its own: 1 - p_top loses all its digits where p_top is nearly 1.
+        rest=float(probabilities[order[1:]].sum()),
+        ranking=tuple(int(k) for k in order[1:]),
+        second_thoughts=tuple(float(share) for share in _softmax(scaled[order[1:]])),
+    )
+
+
+def _softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    weights: NDArray[np.float64] = np.exp(scores - scores.max())
+    return weights / weights.sum()

@@ -1,0 +1,169 @@
+"""compare: paired, equally tuned, and right about how often it is wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from kdlab.experiments import Arm, Comparison, Score, compare, paired_interval
+
+
+def _noisy(shift: float, spread: float = 0.01, salt: int = 0) -> Callable[[int], float]:
+    """An arm whose score is its seed's common noise, a shift, and noise of its own."""
+
+    def run(seed: int) -> float:
+        common = np.random.default_rng(seed).normal(0, 0.1)
+        own = np.random.default_rng([seed, salt]).normal(0, spread)
+        return 0.5 + common + shift + own
+
+    return run
+
+
+def test_pairing_removes_what_the_seeds_share() -> None:
+    result = compare({"a": _noisy(0), "b": _noisy(0.05, salt=1)}, range(8))
+    assert result.verdict == "better"
+    assert result.interval[1] - result.interval[0] < 0.05  # the common noise alone is worth four times that
+
+
+def test_interval_and_p_value_are_those_of_scipys_paired_t_test() -> None:
+    a, b = ([arm(seed) for seed in range(7)] for arm in (_noisy(0), _noisy(0.01, salt=1)))
+    expected = stats.ttest_rel(b, a)
+    interval = expected.confidence_interval(0.95)
+    result = compare({"a": _noisy(0), "b": _noisy(0.01, salt=1)}, range(7))
+    assert result.interval == pytest.approx((interval.low, interval.high))
+    assert result.contrasts["b"].p_value == pytest.approx(expected.pvalue)
+    assert result.difference == pytest.approx(np.mean(b) - np.mean(a))
+
+
+@pytest.mark.parametrize(("shift", "verdict"), [(0.5, "better"), (-0.5, "worse"), (0.0, "cannot tell")])
+def test_verdicts(shift: float, verdict: str) -> None:
+    assert compare({"a": _noisy(0), "b": _noisy(shift, salt=1)}, range(5)).verdict == verdict
+
+
+def test_for_errors_lower_is_better() -> None:
+    arms = {"a": _noisy(0), "b": _noisy(-0.5, salt=1)}
+    assert compare(arms, range(5), higher_is_better=False).verdict == "better"
+
+
+def test_verdict_and_interval_agree_for_two_arms() -> None:
+    for salt in range(1, 40):
+        result = compare({"a": _noisy(0), "b": _noisy(0.01, salt=salt)}, range(5), progress=False)
+        excludes_zero = result.interval[0] > 0 or result.interval[1] < 0
+        assert (result.verdict != "cannot tell") == excludes_zero
+
+
+def test_a_false_verdict_comes_up_about_one_time_in_twenty() -> None:
+    verdicts = [
+        compare({"a": _noisy(0, salt=2 * trial), "b": _noisy(0, salt=2 * trial + 1)}, range(5), progress=False).verdict
+        for trial in range(400)
+    ]
+    wrong = sum(verdict != "cannot tell" for verdict in verdicts) / len(verdicts)
+    assert 0.02 < wrong < 0.09
+
+
+def test_holm_keeps_many_arms_from_winning_by_luck() -> None:
+    """Ten arms without any effect: some uncorrected intervals exclude zero, corrected verdicts hardly ever do."""
+    arms = {"base": _noisy(0), **{f"arm {salt}": _noisy(0, salt=salt) for salt in range(1, 11)}}
+    lucky = families = 0
+    for start in range(0, 300, 5):
+        result = compare(arms, range(start, start + 5), progress=False)
+        families += any(contrast.verdict != "cannot tell" for contrast in result.contrasts.values())
+        lucky += any(contrast.interval[0] > 0 or contrast.interval[1] < 0 for contrast in result.contrasts.values())
+    assert families <= 6 < lucky
+
+
+def test_holm_is_the_step_down_procedure() -> None:
+    from kdlab.experiments import _holm
+
+    assert _holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert _holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_equal_scores_cannot_tell_and_a_constant_gap_can() -> None:
+    assert compare({"a": lambda seed: 0.5, "b": lambda seed: 0.5}, range(5)).verdict == "cannot tell"
+    assert compare({"a": lambda seed: 0.5, "b": lambda seed: 0.75}, range(5)).verdict == "better"
+
+
+def test_every_arm_runs_once_per_seed_in_turn() -> None:
+    calls: list[tuple[str, int]] = []
+    arms = {name: (lambda seed, name=name: calls.append((name, seed)) or 0.1 * len(calls)) for name in ("a", "b")}
+    compare(arms, (3, 1, 4, 15, 9))
+    assert calls == [(name, seed) for seed in (3, 1, 4, 15, 9) for name in ("a", "b")]
+
+
+def test_tuning_selects_on_validation_never_on_test_and_on_other_seeds() -> None:
+    seen: list[int] = []
+
+    def run(seed: int, lr: float) -> Score:
+        if lr != 0.1:
+            return Score(test=1.0, validation=0.1)  # splendid on test, and must not be chosen for it
+        seen.append(seed)
+        return Score(test=0.5 + seed / 1000, validation=0.9)
+
+    result = compare({"a": run, "b": lambda seed, lr: Score(0.4, lr)}, range(5), settings=[{"lr": 0.01}, {"lr": 0.1}])
+    assert result.chosen == {"a": {"lr": 0.1}, "b": {"lr": 0.1}}
+    assert result.scores["a"] == pytest.approx([0.5, 0.501, 0.502, 0.503, 0.504])
+    assert result.trials == 2
+    assert seen == [1001, 1002, 0, 1, 2, 3, 4]
+
+
+def test_json_round_trip() -> None:
+    result = compare({"a": Arm(_noisy(0), 50), "b": Arm(_noisy(0.1), 50, 1000)}, range(5))
+    assert Comparison.from_dict(json.loads(json.dumps(result.as_dict()))) == result
+
+
+def test_the_table_says_what_everybody_saw_and_escapes_names() -> None:
+    result = compare({"hard": Arm(_noisy(0), 50), "<soft>": Arm(_noisy(0.2), 50, 1000)}, range(5))
+    text, markup = str(result), result._repr_html_()
+    assert "1,000" in text
+    assert "better" in text
+    assert "5 paired seeds, no tuning" in text
+    assert "&lt;soft&gt;" in markup
+    assert "<soft>" not in markup
+
+
+def test_two_arm_shortcuts_are_refused_for_more() -> None:
+    result = compare({name: _noisy(0, salt=salt) for salt, name in enumerate("abc")}, range(5))
+    with pytest.raises(ValueError, match=r"use .contrasts\[b, c\]"):
+        _ = result.verdict
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "arms", "options"),
+    [
+        (ValueError, "at least 2 arms", {"a": _noisy(0)}, {}),
+        (ValueError, "at least 5 different", {"a": _noisy(0), "b": _noisy(0)}, {"seeds": range(4)}),
+        (ValueError, "at least 5 different", {"a": _noisy(0), "b": _noisy(0)}, {"seeds": (1, 1, 2, 3, 4)}),
+        (ValueError, "baseline must be one of", {"a": _noisy(0), "b": _noisy(0)}, {"baseline": "c"}),
+        (TypeError, "did you call it", {"a": _noisy(0), "b": 0.9}, {}),
+        (TypeError, "must return a number or a Score, got NoneType", {"a": _noisy(0), "b": lambda seed: None}, {}),
+        (ValueError, "arm 'b', seed 0.*the score is nan", {"a": _noisy(0), "b": lambda seed: math.nan}, {}),
+        (ValueError, "same number of tuning trials", {"a": Arm(_noisy(0), settings=[{}, {}]), "b": _noisy(0)}, {}),
+        (ValueError, "tuning_seeds", {"a": _noisy(0), "b": _noisy(0)}, {"settings": [{}, {}], "tuning_seeds": (3,)}),
+        (TypeError, r"must return Score\(test, validation\)", {"a": _noisy(0), "b": _noisy(0)}, {"settings": [{}, {}]}),
+    ],
+)  # fmt: skip
+def test_compare_refuses(error: type[Exception], words: str, arms: dict, options: dict) -> None:
+    with pytest.raises(error, match=words):
+        compare(arms, **{"seeds": range(5), **options})
+
+
+def test_an_arm_that_fails_is_named() -> None:
+    def fail(seed: int) -> float:
+        raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom") as caught:
+        compare({"a": _noisy(0), "b": fail}, range(5))
+    assert caught.value.__notes__ == ["while running arm 'b', seed 0, setting {}"]
+
+
+def test_paired_interval_refuses_what_has_no_interval() -> None:
+    with pytest.raises(ValueError, match="at least 2"):
+        paired_interval([0.1])
+    with pytest.raises(ValueError, match="finite"):
+        paired_interval([0.1, math.nan])

@@ -1,0 +1,204 @@
+"""The training loop: paired by seed, safe for teachers, honest about how it ended."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+from kdlab.losses import kd_loss
+from kdlab.models import MLP, SmallCNN
+from kdlab.training import distill, evaluate, fit, predict_logits, seeded
+
+IMAGES = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(60) % 10
+QUICK = {"epochs": 3, "lr": 1e-2, "batch_size": 16}
+
+
+def _model(seed: int = 0, dropout: float = 0.5) -> SmallCNN:
+    with seeded(seed):
+        return SmallCNN(width=4, dropout=dropout)
+
+
+def _weights(model: nn.Module) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another() -> None:
+    results = []
+    for seed in (1, 1, 2):
+        model = _model()
+        history = fit(model, IMAGES, LABELS, seed=seed, **QUICK)
+        results.append((_weights(model), history.train_loss))
+    assert torch.equal(results[0][0], results[1][0])
+    assert results[0][1] == results[1][1]
+    assert not torch.equal(results[0][0], results[2][0])
+
+
+def test_training_leaves_the_random_state_outside_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    fit(_model(), IMAGES, LABELS, seed=3, **QUICK)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_arms_with_one_seed_see_the_same_batches() -> None:
+    seen: dict[str, list[list[int]]] = {"a": [], "b": []}
+    for name, scale in (("a", 1.0), ("b", 5.0)):
+
+        def objective(
+            logits: Tensor, labels: Tensor | None, rows: Tensor, name: str = name, scale: float = scale
+        ) -> Tensor:
+            seen[name].append(rows.tolist())
+            return scale * F.cross_entropy(logits, labels)
+
+        fit(_model(), IMAGES, LABELS, seed=7, objective=objective, **QUICK)
+    assert seen["a"] == seen["b"]
+    assert sorted(row for batch in seen["a"][:4] for row in batch) == list(
+        range(60)
+    )  # an epoch visits every sample once
+    assert seen["a"][:4] != seen["a"][4:8]  # in a new order each time
+
+
+def test_the_loop_is_adam_on_the_objective() -> None:
+    model, twin = MLP(64, hidden=()), MLP(64, hidden=())
+    twin.load_state_dict(model.state_dict())
+    fit(model, IMAGES, LABELS, epochs=4, lr=1e-2, batch_size=60)
+    optimizer = torch.optim.Adam(twin.parameters(), lr=1e-2)
+    for _ in range(4):
+        optimizer.zero_grad()
+        F.cross_entropy(twin(IMAGES), LABELS).backward()
+        optimizer.step()
+    assert_close(_weights(model), _weights(twin))
+
+
+def test_distill_uses_the_teacher_in_evaluation_mode_and_leaves_it_untouched() -> None:
+    teacher = _model(seed=1).train()
+    before = _weights(teacher)
+    distill(_model(), teacher, IMAGES, LABELS, **QUICK)
+    assert teacher.training
+    assert torch.equal(_weights(teacher), before)
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    assert torch.equal(predict_logits(teacher, IMAGES), predict_logits(teacher, IMAGES))  # no dropout
+
+
+def test_distill_addresses_teacher_logits_by_sample() -> None:
+    """Teacher rows aligned with samples, whatever the batch order: the student must learn the teacher's answer."""
+    answers = torch.randperm(60, generator=torch.Generator().manual_seed(0)) % 10
+    logits = 8.0 * F.one_hot(answers, 10).float()
+    student = MLP(64, hidden=(64,))
+    distill(student, logits, IMAGES, None, temperature=1.0, alpha=1.0, epochs=200, lr=1e-2, batch_size=16)
+    assert evaluate(student, IMAGES, answers).accuracy > 0.95
+
+
+def test_distill_minimises_kd_loss() -> None:
+    teacher_logits = torch.randn(60, 10, generator=torch.Generator().manual_seed(0))
+    student = MLP(64, hidden=())
+    start = float(kd_loss(predict_logits(student, IMAGES), teacher_logits, LABELS, temperature=3.0, alpha=0.6))
+    history = distill(
+        student, teacher_logits, IMAGES, LABELS, temperature=3.0, alpha=0.6, epochs=1, lr=1e-6, batch_size=60
+    )
+    assert abs(history.train_loss[0] - start) < 1e-3
+
+
+def test_the_student_is_back_in_training_mode_after_each_evaluation() -> None:
+    modes: list[bool] = []
+    model = _model()
+
+    def objective(logits: Tensor, labels: Tensor | None, rows: Tensor) -> Tensor:
+        modes.append(model.training)
+        return F.cross_entropy(logits, labels)
+
+    fit(model, IMAGES, LABELS, validation=(IMAGES, LABELS), objective=objective, **QUICK)
+    assert modes == [True] * 12
+    assert not model.training
+
+
+def test_evaluating_restores_layers_that_were_frozen_on_purpose() -> None:
+    model = _model().train()
+    model.classifier[1].eval()
+    predict_logits(model, IMAGES)
+    assert model.training
+    assert not model.classifier[1].training
+
+
+def test_evaluate_counts_and_scores() -> None:
+    class Fixed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]])[: len(x)]
+
+    labels = torch.tensor([0, 0, 0])
+    result = evaluate(Fixed(), torch.zeros(3, 1), labels)
+    assert result.accuracy == pytest.approx(2 / 3)
+    assert result.nll == pytest.approx(float(F.cross_entropy(Fixed()(torch.zeros(3)), labels)))
+
+
+def test_patience_stops_and_goes_back_to_the_best_epoch() -> None:
+    model = MLP(64, hidden=(16,))
+    validation = (torch.rand(40, 1, 8, 8), torch.randint(10, (40,)))  # noise: it soon stops improving
+    history = fit(model, IMAGES, LABELS, epochs=100, lr=1e-2, validation=validation, patience=3)
+    assert history.stopped == "patience"
+    assert history.epochs < 100
+    assert history.best_epoch is not None
+    assert history.epochs - 1 - history.best_epoch == 3
+    assert evaluate(model, *validation).accuracy == history.validation_accuracy[history.best_epoch]
+
+
+def test_an_interrupt_returns_the_history_so_far() -> None:
+    calls = 0
+
+    def objective(logits: Tensor, labels: Tensor | None, rows: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        if calls > 8:  # in the third epoch of 4 batches
+            raise KeyboardInterrupt
+        return F.cross_entropy(logits, labels)
+
+    history = fit(_model(), IMAGES, LABELS, objective=objective, **QUICK)
+    assert (history.stopped, history.epochs) == ("interrupted", 2)
+
+
+def test_divergence_is_reported_and_keeps_the_weights_finite() -> None:
+    model = MLP(64, hidden=())
+
+    def objective(logits: Tensor, labels: Tensor | None, rows: Tensor) -> Tensor:
+        return logits.sum() * float("inf")
+
+    with pytest.warns(UserWarning, match="lower lr=0.01"):
+        history = fit(model, IMAGES, LABELS, objective=objective, **QUICK)
+    assert (history.stopped, history.epochs) == ("diverged", 0)
+    assert torch.isfinite(_weights(model)).all()
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ("epochs must be a whole number", {"epochs": 0}),
+        ("epochs must be a whole number", {"epochs": 2.5}),
+        ("lr must be", {"lr": 0}),
+        ("lr must be", {"lr": float("nan")}),
+        ("lr must be", {"lr": "fast"}),
+        ("batch_size", {"batch_size": 0}),
+        ("patience=2 needs validation", {"patience": 2}),
+        ("patience must be at least 1", {"patience": 0, "validation": (IMAGES, LABELS)}),
+    ],
+)
+def test_fit_refuses(words: str, options: dict) -> None:
+    with pytest.raises(ValueError, match=words):
+        fit(MLP(), IMAGES, LABELS, **{**QUICK, **options})
+
+
+def test_fit_and_distill_refuse_data_that_do_not_fit_together() -> None:
+    with pytest.raises(ValueError, match="60 images but 59 labels"):
+        fit(MLP(), IMAGES, LABELS[:59], **QUICK)
+    with pytest.raises(ValueError, match="empty"):
+        fit(MLP(), IMAGES[:0], LABELS[:0], **QUICK)
+    with pytest.raises(ValueError, match="labels are missing"):
+        fit(MLP(), IMAGES, None, **QUICK)
+    with pytest.raises(ValueError, match="50 samples, but 60 images"):
+        distill(MLP(), torch.zeros(50, 10), IMAGES, LABELS, **QUICK)
+    with pytest.raises(ValueError, match="labels are missing"):
+        distill(MLP(), torch.zeros(60, 10), IMAGES, None, alpha=0.5, **QUICK)
