@@ -6,7 +6,7 @@ the slider, and the page itself takes the time from the key's event to the first
 picture is decoded and in place. Variants take turns in rounds, so that a busy machine slows all of them; what counts
 are ratios of medians. Then each panel gets 60 keys within two seconds: the last picture must be the right one.
 
-    python benchmarks/panel_latency.py [--rounds 5] [--json FILE]
+    python benchmarks/panel_latency.py [--rounds 4] [--json FILE]
 
 The exit status is 1 where a bar is missed. Needs a Chromium, as the browser tests do.
 """
@@ -40,7 +40,7 @@ from harness import (  # noqa: E402
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-MOVES = 8  # per variant and round
+MOVES = 6  # per variant and round
 BURST = 60
 BURST_SECONDS = 2.0
 PATIENCE = 15.0  # seconds
@@ -282,7 +282,7 @@ def report(times: dict[str, list[float]], bursts: dict[str, dict[str, Any]]) -> 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help=f"rounds of {MOVES} moves per panel")
+    parser.add_argument("--rounds", type=int, default=4, help=f"rounds of {MOVES} moves per panel")
     parser.add_argument("--json", type=Path, help="also write every single latency to this file")
     options = parser.parse_args()
     executable = find_chromium()

@@ -56,6 +56,11 @@ class Report:
     kept: list[str] = field(default_factory=list)
     beside: list[tuple[str, str]] = field(default_factory=list)
 
+    @property
+    def written(self) -> list[str]:
+        """Files that now hold exactly what the course ships."""
+        return [*self.added, *self.refreshed, *(new_name for _, new_name in self.beside)]
+
     def lines(self) -> list[str]:
         """What a learner should be told; empty when nothing happened."""
         told = []

@@ -12,7 +12,9 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbformat.sign import NotebookNotary
 
 import kdlab
 from kdlab import cli
@@ -32,6 +34,14 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (root / name).touch()
     monkeypatch.setattr(cli, "__file__", str(root / "kdlab" / "cli.py"))
     return root
+
+
+@pytest.fixture(autouse=True)
+def jupyter_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Jupyter's own folder, where signatures are kept, away from the real one."""
+    folder = tmp_path / "jupyter"
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(folder))
+    return folder
 
 
 @pytest.fixture
@@ -91,6 +101,37 @@ def test_unclear_lesson_names_the_choices(
     assert problem in told
     assert "01_soft_labels.ipynb" in told
     assert not (checkout / "work").exists()
+
+
+def test_copies_are_trusted_and_a_learners_own_notebook_never_is(
+    checkout: Path, started: list[list[str]], tmp_path: Path
+) -> None:
+    lesson = nbformat.v4.new_notebook(cells=[_cell("1 + 1")])
+    nbformat.write(lesson, checkout / "notebooks" / "01_soft_labels.ipynb")
+    own = tmp_path / "work" / "10_text_classifier.ipynb"
+    own.parent.mkdir()
+    nbformat.write(nbformat.v4.new_notebook(cells=[_cell("my own")]), own)
+    assert cli.main(["lab", "--work", str(own.parent)]) == 0
+    notary = NotebookNotary()
+    assert notary.check_signature(nbformat.read(own.parent / "01_soft_labels.ipynb", as_version=4))
+    assert not notary.check_signature(nbformat.read(own, as_version=4))
+
+
+def _cell(source: str) -> nbformat.NotebookNode:
+    return nbformat.v4.new_code_cell(source, outputs=[nbformat.v4.new_output("stream", text=source)])
+
+
+def test_a_failing_signature_is_told_and_stops_nothing(
+    checkout: Path, started: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(NotebookNotary, "sign", fail)
+    nbformat.write(nbformat.v4.new_notebook(), checkout / "notebooks" / "01_soft_labels.ipynb")
+    assert cli.main(["lab"]) == 0
+    assert started
+    assert "disk full; run a cell" in capsys.readouterr().out
 
 
 def test_lesson_number_needs_no_zero_in_front(checkout: Path, started: list[list[str]]) -> None:

@@ -138,6 +138,7 @@ def test_wheel_carries_the_package_its_scripts_and_the_lessons(tmp_path: Path) -
     expected |= {path.relative_to(ROOT).as_posix() for path in ROOT.glob("kdlab/lab/static/*.js")}
     expected |= {"kdlab/jupyter/labconfig/page_config.json"}
     expected |= {f"kdlab/_lessons/{path.name}" for path in ROOT.glob("notebooks/*.ipynb")}
+    expected |= {f"kdlab/_results/{path.name}" for path in ROOT.glob("data/results/*.json")}
     assert expected - names == set()
     strays = [name for name in names if not name.startswith(("kdlab/", "kdlab-"))]
     assert strays == []

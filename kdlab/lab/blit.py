@@ -92,17 +92,9 @@ class BlitCanvas:
         return np.asarray(canvas.buffer_rgba())
 
     def _draw_background(self, canvas: FigureCanvasAgg) -> None:
-        # Hidden as well as animated: axes draw an animated image all the same.
-        shown = [artist.get_visible() for artist in self.moving]
-        try:
-            for artist in self.moving:
-                artist.set_visible(False)
-            canvas.draw()
-            self._background = canvas.copy_from_bbox(self.figure.bbox)
-            self._renderer = canvas.get_renderer()
-        finally:
-            for artist, visible in zip(self.moving, shown, strict=True):
-                artist.set_visible(visible)
+        canvas.draw()  # leaves out what is animated
+        self._background = canvas.copy_from_bbox(self.figure.bbox)
+        self._renderer = canvas.get_renderer()
 
 
 def _png(pixels: np.ndarray) -> bytes:

@@ -14,7 +14,7 @@ import io
 from IPython.display import display
 from matplotlib.figure import Figure
 
-__all__ = ["figure_bundle", "png_bytes", "show"]
+__all__ = ["figure_bundle", "picture_bundle", "png_bytes", "show"]
 
 _DPI = 144  # stored resolution; shown at half of it or narrower, so that it stays sharp on dense screens
 
@@ -42,8 +42,12 @@ def figure_bundle(figure: Figure, *, alt: str, caption: str | None = None) -> di
         raise TypeError(f"figure must be a matplotlib Figure, got {type(figure).__name__}: did you pass the axes?")
     if not isinstance(alt, str) or not alt.strip():
         raise ValueError("alt must be a sentence that says what the figure shows, got an empty one")
-    encoded = base64.b64encode(png_bytes(figure)).decode("ascii")
-    width = round(figure.get_figwidth() * 100)
+    return picture_bundle(png_bytes(figure), alt=alt, width=round(figure.get_figwidth() * 100), caption=caption)
+
+
+def picture_bundle(png: bytes, *, alt: str, width: int, caption: str | None = None) -> dict[str, str]:
+    """The MIME bundle of a PNG file, ``width`` CSS pixels wide; the rest as :func:`figure_bundle`."""
+    encoded = base64.b64encode(png).decode("ascii")
     note = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     markup = (
         f'<figure style="margin:0"><img alt="{html.escape(alt, quote=True)}" width="{width}" '
