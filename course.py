@@ -622,7 +622,9 @@ def run_step(step: Step, environment: Environment, home: str) -> str:
         return ("FAILED" if on_ci else "skipped") + ": no Chromium. " + CHROMIUM_FIX
     command = [str(environment.python), *arguments]
     say("$ python " + " ".join(arguments))
-    code = subprocess.call(command, cwd=str(environment.root), env=dict(os.environ, KDLAB_HOME=home))
+    code = subprocess.call(
+        command, cwd=str(environment.root), env=dict(os.environ, KDLAB_HOME=home, KDLAB_PROGRESS="off")
+    )
     if code == 0:
         return "passed"
     if code == 5 and "pytest" in arguments:

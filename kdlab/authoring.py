@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import copy
 import hashlib
+import os
 import re
 import sys
 import time
@@ -87,7 +88,7 @@ def build(source: Path, target: Path) -> float:
         notebook, timeout=_CELL_TIMEOUT, kernel_name="python3", store_widget_state=False,
         resources={"metadata": {"path": str(target.parent)}},
     )  # fmt: skip
-    client.execute()
+    client.execute(env={**os.environ, "KDLAB_PROGRESS": "off"})
     elapsed = time.perf_counter() - start
     notebook.metadata = metadata  # the kernel adds its own version
     clean(notebook)
@@ -140,13 +141,13 @@ def minutes(notebook: NotebookNode) -> int:
 
 
 def word_count(notebook: NotebookNode) -> int:
-    """Words of prose before the exercises, formulas counted as one word each."""
+    """Words of prose before the exercises; a formula or a diagram counts as one word."""
     prose = []
     for cell in notebook.cells:
         if "step-exercises" in _tags(cell):
             break
         if cell.cell_type == "markdown":
-            prose.append(re.sub(r"\$\$.*?\$\$|\$[^$\n]+\$", " formula ", cell.source, flags=re.DOTALL))
+            prose.append(re.sub(r"```.*?```|\$\$.*?\$\$|\$[^$]+\$", " formula ", cell.source, flags=re.DOTALL))
     return len(re.findall(r"\w[\w'’-]*", " ".join(prose)))
 
 

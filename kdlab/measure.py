@@ -27,6 +27,7 @@ __all__ = [
     "latency",
     "model_bytes",
     "reliability",
+    "shuffle_within",
 ]
 
 
@@ -243,6 +244,29 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         return float(F.cross_entropy(wide / math.exp(log_temperature), labels))
 
     return math.exp(minimize_scalar(nll, bounds=(math.log(0.01), math.log(100)), method="bounded").x)
+
+
+def shuffle_within(values: Tensor, groups: Tensor, *, seed: int) -> Tensor:
+    """Permute ``values`` at random among the positions of the same group: a control that keeps each group's contents.
+
+    Args:
+        values: shape ``(N, ...)``.
+        groups: group of each position, ``(N,)``, such as class labels.
+        seed: fixes the permutation.
+
+    Example:
+        >>> shuffled = shuffle_within(torch.tensor([1, 2, 3, 40, 50]), torch.tensor([0, 0, 0, 1, 1]), seed=1)
+        >>> sorted(shuffled[:3].tolist()), sorted(shuffled[3:].tolist())
+        ([1, 2, 3], [40, 50])
+    """
+    if len(values) != len(groups):
+        raise ValueError(f"{len(values)} values but {len(groups)} groups: one group per value")
+    order = torch.randperm(len(groups), generator=torch.Generator().manual_seed(seed))
+    targets = torch.argsort(groups, stable=True)
+    sources = order[torch.argsort(groups[order], stable=True)]  # the same groups in turn, members in random order
+    shuffled = torch.empty_like(values)
+    shuffled[targets] = values[sources]
+    return shuffled
 
 
 def _stored(model: nn.Module) -> Iterator[Tensor]:

@@ -7,6 +7,7 @@ line of carriage returns in the stored outputs. In a terminal it is tqdm's own b
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Iterable
 from html import escape
@@ -56,8 +57,10 @@ def progress(items: Iterable[Any], description: str, *, total: int | None = None
         items: what to iterate over.
         description: what is being done, for the bar's label.
         total: how many items, if ``items`` has no length.
-        show: ``False`` gives a bar that never shows.
+        show: ``False`` gives a bar that never shows; so does the environment variable ``KDLAB_PROGRESS=off``, with
+            which lessons are built and compared, since whether a bar appears depends on the machine.
     """
+    show = show and os.environ.get("KDLAB_PROGRESS") != "off"
     in_kernel = "ipykernel" in sys.modules and _in_kernel()
     kind = _NotebookBar if in_kernel else tqdm
     # tqdm ends every bar with a carriage return on its file, which would stay in the notebook as an output.

@@ -31,6 +31,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+_HIDDEN = "hide-answer"
 STATE_NAME = ".kdlab-lessons.json"
 _PART_SUFFIX = ".kdlab-part"
 _NOT_LESSONS = {"src", "__pycache__", ".ipynb_checkpoints"}
@@ -105,7 +106,7 @@ def _sync_files(lessons_dir: Path, lessons: list[Path], work_dir: Path, today: d
     before = json.dumps(known, sort_keys=True)
     report = Report()
     for relative in lessons:
-        content = (lessons_dir / relative).read_bytes()
+        content = handed_out((lessons_dir / relative).read_bytes())
         _sync_one(relative, content, work_dir, known, report, today)
     if json.dumps(known, sort_keys=True) != before:
         # Written last: if we are stopped before, the copies equal their sources, which the next run sees.
@@ -141,6 +142,23 @@ def _sync_one(
             if new_name:
                 report.beside.append((name, (relative.parent / new_name).as_posix()))
             known[name] = {**entry, "offered": current["source"]}
+
+
+def handed_out(content: bytes) -> bytes:
+    """A lesson as a learner gets it: without the outputs of cells tagged ``hide-answer``, which ask for a guess first.
+
+    Other files, and lessons with nothing to hide, stay as they are.
+    """
+    try:
+        notebook = json.loads(content)
+        hidden = [cell for cell in notebook["cells"] if _HIDDEN in cell["metadata"].get("tags", []) and cell["outputs"]]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return content
+    if not hidden:
+        return content
+    for cell in hidden:
+        cell["outputs"], cell["execution_count"] = [], None
+    return (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def _cells(content: bytes) -> bytes:

@@ -78,7 +78,7 @@ def test_holm_keeps_many_arms_from_winning_by_luck() -> None:
 
 
 def test_holm_is_the_step_down_procedure() -> None:
-    from kdlab.experiments import _holm
+    from kdlab.comparison import _holm
 
     assert _holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
     assert _holm([0.9, 0.8]) == [1.0, 1.0]
@@ -112,8 +112,18 @@ def test_tuning_selects_on_validation_never_on_test_and_on_other_seeds() -> None
     assert seen == [1001, 1002, 0, 1, 2, 3, 4]
 
 
-def test_json_round_trip() -> None:
-    result = compare({"a": Arm(_noisy(0), 50), "b": Arm(_noisy(0.1), 50, 1000)}, range(5))
+def test_validation_scores_tell_whether_other_images_agree() -> None:
+    arms = {"a": lambda seed: Score(0.5, 0.5), "b": lambda seed: Score(0.6 + seed / 1000, 0.4 + seed / 1000)}
+    result = compare(arms, range(5))
+    assert (result.verdict, result.on_validation().verdict) == ("better", "worse")
+    assert result.on_validation().difference == pytest.approx(-0.098)
+    with pytest.raises(ValueError, match="no validation scores"):
+        compare({"a": _noisy(0), "b": _noisy(0)}, range(5)).on_validation()
+
+
+@pytest.mark.parametrize("value", [0.1, Score(0.1, 0.2)])
+def test_json_round_trip(value: float | Score) -> None:
+    result = compare({"a": Arm(lambda seed: value, 50), "b": Arm(lambda seed: value, 50, 1000)}, range(5))
     assert Comparison.from_dict(json.loads(json.dumps(result.as_dict()))) == result
 
 

@@ -19,6 +19,7 @@ from kdlab.measure import (
     latency,
     model_bytes,
     reliability,
+    shuffle_within,
 )
 
 
@@ -152,3 +153,26 @@ def test_fit_temperature_finds_the_temperature_that_made_the_labels(true_tempera
     found = fit_temperature(logits, labels)
     assert found == pytest.approx(true_temperature, rel=0.05)
     assert F.cross_entropy(logits / found, labels) <= F.cross_entropy(logits / true_temperature, labels) + 1e-6
+
+
+def test_shuffling_within_groups_keeps_what_each_group_holds_and_moves_the_rest() -> None:
+    values, groups = torch.arange(300), torch.arange(300) % 3
+    shuffled = shuffle_within(values, groups, seed=0)
+    assert not torch.equal(shuffled, values)
+    assert torch.equal(shuffled % 3, groups)
+    assert torch.equal(shuffled.sort().values, values)
+    assert torch.equal(shuffled, shuffle_within(values, groups, seed=0))
+    assert not torch.equal(shuffled, shuffle_within(values, groups, seed=1))
+
+
+def test_every_order_within_a_group_comes_up_equally_often() -> None:
+    values, groups = torch.tensor([0, 1, 2, 9]), torch.tensor([0, 0, 0, 1])
+    orders = [tuple(shuffle_within(values, groups, seed=seed)[:3].tolist()) for seed in range(1200)]
+    counts = [orders.count(order) for order in set(orders)]
+    assert len(counts) == 6
+    assert max(counts) - min(counts) < 100  # 200 each on average
+
+
+def test_shuffling_refuses_groups_of_another_length() -> None:
+    with pytest.raises(ValueError, match="3 values but 2 groups"):
+        shuffle_within(torch.arange(3), torch.arange(2), seed=0)

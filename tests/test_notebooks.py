@@ -141,7 +141,7 @@ def test_facts_with_a_source_may_carry_numbers() -> None:
     notebook = copy.deepcopy(_notebook())
     _break_prose(notebook, "DistilBERT keeps 97 % (Sanh et al. 2019).")
     _first(notebook, "markdown").metadata.tags.append("given")
-    assert lint(notebook) == []
+    assert not [problem for problem in lint(notebook) if "in prose" in problem]
 
 
 def test_a_changed_cell_is_noticed() -> None:

@@ -29,6 +29,11 @@ class Screen:
         self.shown.append((bundle, metadata))
 
 
+@pytest.fixture(autouse=True)
+def _progress_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KDLAB_PROGRESS", raising=False)
+
+
 @pytest.fixture
 def notebook(monkeypatch: pytest.MonkeyPatch) -> Screen:
     screen = Screen()
@@ -68,8 +73,11 @@ def test_in_a_terminal_it_is_a_line_on_stderr(monkeypatch: pytest.MonkeyPatch) -
     assert "training" in terminal.getvalue()
 
 
-def test_it_can_be_switched_off(notebook: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("by", ["argument", "environment"])
+def test_it_can_be_switched_off(by: str, notebook: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_DELAY", 0)
-    for _ in progress(range(3), "silent", show=False):
+    if by == "environment":
+        monkeypatch.setenv("KDLAB_PROGRESS", "off")
+    for _ in progress(range(3), "silent", show=by != "argument"):
         time.sleep(0.05)
     assert notebook.shown == []

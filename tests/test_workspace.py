@@ -73,6 +73,21 @@ def test_changed_copy_is_kept(lessons: Path, work: Path) -> None:
     assert (report.kept, report.lines()) == ([LESSON], [])
 
 
+def test_answers_to_a_guess_are_handed_out_without_their_outputs(lessons: Path, work: Path) -> None:
+    output = {"output_type": "stream", "name": "stdout", "text": "42"}
+    cells = [
+        {"cell_type": "code", "metadata": {"tags": tags}, "source": "6 * 7", "outputs": [output], "execution_count": 3}
+        for tags in (["claim", "hide-answer"], ["claim"])
+    ]
+    (lessons / LESSON).write_text(json.dumps({"cells": cells, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}))
+    sync(lessons, work)
+    hidden, shown = json.loads((work / LESSON).read_text(encoding="utf-8"))["cells"]
+    assert (hidden["outputs"], hidden["execution_count"]) == ([], None)
+    assert shown == cells[1]
+    assert hidden["source"] == cells[0]["source"]
+    assert sync(lessons, work) == Report()  # what was handed out counts as untouched
+
+
 def test_notebook_that_was_only_opened_is_refreshed_but_one_that_was_run_is_kept(lessons: Path, work: Path) -> None:
     def write(path: Path, text: str, count: int | None, **metadata: object) -> None:
         cell = {"cell_type": "code", "source": text, "outputs": [], "execution_count": count}

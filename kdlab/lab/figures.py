@@ -75,7 +75,7 @@ def temperature_figure(
 
 def temperature_alt(state: TemperatureState, *, label: str, names: Sequence[str]) -> str:
     """What :func:`temperature_figure` shows, for a reader who cannot see it."""
-    chances = ", ".join(f"{name} {p:.3f}" for name, p in zip(names, state.probabilities, strict=True))
+    chances = ", ".join(f"{name} {share_text(p)}" for name, p in zip(names, state.probabilities, strict=True))
     return (
         f"A digit labelled {label}, the teacher's logits, and bars of the probabilities they become at "
         f"T = {state.temperature:g}: {chances}. Below, the shares of the runner-up classes, and the entropy, which "

@@ -18,19 +18,23 @@ from kdlab.experiments import Arm, Score
 from kdlab.models import MLP, SmallCNN
 from kdlab.training import distill, evaluate, fit, predict_logits, seeded
 
-__all__ = ["GRIDS", "REGIMES", "arms", "train_student", "train_teacher"]
+__all__ = ["GRIDS", "REGIMES", "TEMPERATURES", "arms", "temperature_arms", "train_student", "train_teacher"]
 
 REGIMES: dict[str, int | None] = {"few labels": 5, "all labels": None}
 """Labelled images per class that the student gets; None is the whole training set."""
 
+TEMPERATURES = (1, 2, 4, 8, 16, 32)
+"""Temperatures of the third comparison, :func:`temperature_arms`."""
+
 _STEPS, _BATCH = 900, 64
 _TEACHER_STEPS = 600
-_RATES = (3e-3, 1e-2, 2e-2, 4e-2)
+_FINE_RATES = tuple(round(1e-3 * 2 ** (step / 2), 6) for step in range(-3, 13))  # 0.00035 to 0.064
+_RATES = _FINE_RATES[3::4]  # 0.001, 0.004, 0.016, 0.064
 
 GRIDS: dict[str, list[dict[str, float]]] = {
-    "hard labels": [{"lr": 1e-3 * 1.3**step} for step in range(16)],  # 0.001 to 0.051
+    "hard labels": [{"lr": rate} for rate in _FINE_RATES],
     "label smoothing": [{"lr": rate, "smoothing": share} for rate in _RATES for share in (0.02, 0.05, 0.1, 0.2)],
-    "soft labels": [{"lr": rate, "temperature": t} for rate in _RATES for t in (4.0, 8.0, 16.0, 32.0)],
+    "soft labels": [{"lr": rate, "temperature": t} for rate in _RATES for t in (1.0, 2.0, 4.0, 8.0)],
 }
 """Sixteen settings for every kind of target: the baseline spends all of them on the learning rate."""
 
@@ -109,6 +113,23 @@ def arms(regime: str, teacher: SmallCNN, *, settings: Mapping[str, dict[str, Any
         plan[full] = arm(full, "soft labels", informed, len(everything))
         plan[few] = arm(few, "soft labels", uninformed, len(subset(0)))
     return plan
+
+
+def temperature_arms(teacher: SmallCNN) -> dict[str, Arm]:
+    """Few labels, a teacher that saw all of them, one arm per temperature; each tuned over eight learning rates."""
+    everything = load_digits().train
+    rates = [{"lr": rate} for rate in _FINE_RATES[::2]]
+
+    def arm(temperature: float | None) -> Arm:
+        def run(seed: int, lr: float) -> Score:
+            train = everything.subset(5, seed)
+            logits = None if temperature is None else predict_logits(teacher, train.images)
+            return score(train_student(train, seed, lr=lr, teacher_logits=logits, temperature=temperature or 1.0))
+
+        seen = None if temperature is None else len(everything)
+        return Arm(run, student_labels=50, teacher_labels=seen, settings=rates)
+
+    return {"hard labels": arm(None), **{f"T = {t}": arm(t) for t in TEMPERATURES}}
 
 
 def score(student: MLP) -> Score:
