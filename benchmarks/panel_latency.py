@@ -3,7 +3,9 @@
 Four panels in one notebook: the temperature explorable and the kernel lab, and for each of them ``interact`` that
 makes the same figure anew for every value and calls ``plt.show()``, as most course notebooks do. A key is pressed on
 the slider, and the page itself takes the time from the key's event to the first animation frame in which the new
-picture is decoded and in place. Variants take turns in rounds, so that a busy machine slows all of them; what counts
+picture is decoded and in place. The lab and its rival have three sliders each, and each round moves T four times,
+alpha and the number of labels once; of the lab's two pictures the one that shows the moved setting counts. Variants
+take turns in rounds, so that a busy machine slows all of them; what counts
 are ratios of medians. Then each panel gets 60 keys within two seconds: the last picture must be the right one.
 
     python benchmarks/panel_latency.py [--rounds 4] [--json FILE]
@@ -40,7 +42,7 @@ from harness import (  # noqa: E402
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-MOVES = 6  # per variant and round
+TURNS = (0, 0, 0, 1, 0, 2)  # which slider moves, of those a panel has, in each round
 BURST = 60
 BURST_SECONDS = 2.0
 PATIENCE = 15.0  # seconds
@@ -53,24 +55,30 @@ class Variant:
     name: str
     cell: int
     slider: str
-    steps: int
+    steps: tuple[int, ...]  # of each slider
     watched: str
+    pictures: tuple[str, ...] = ("img",)  # which shows each slider's value
+    start: tuple[int, ...] = (0, 0, 0)
     shown: str | None = None
     rival: str | None = None
     bar: float | None = None
 
 
 VARIANTS = (
-    Variant("interact, temperature figure", 1, ".noUi-handle", 14, ".jupyter-widgets .jp-OutputArea"),
+    Variant("interact, temperature figure", 1, ".noUi-handle", (14,), ".jupyter-widgets .jp-OutputArea"),
     Variant(
-        "explorable", 2, ".kd-explorable input[type=range]", 14, ".kd-explorable",
+        "explorable", 2, ".kd-explorable input[type=range]", (14,), ".kd-explorable",
         shown="(root) => root.querySelector('input[type=range]').getAttribute('aria-valuetext')",
         rival="interact, temperature figure", bar=20,
     ),
-    Variant("interact, kernel lab's figure", 3, ".noUi-handle", 5, ".jupyter-widgets .jp-OutputArea"),
     Variant(
-        "kernel lab, blitted", 4, ".kd-lab .noUi-handle", 5, ".kd-lab",
-        shown="(root) => root.querySelector('.kd-lab-picture').alt.match(/T = [0-9.]+/)[0]",
+        "interact, kernel lab's figure", 3, ".noUi-handle", (5, 6, 5), ".jupyter-widgets .jp-OutputArea",
+        pictures=("img", "img", "img"), start=(0, 4, 0),
+    ),
+    Variant(
+        "kernel lab, blitted", 4, ".kd-lab .noUi-handle", (5, 6, 5), ".kd-lab",
+        pictures=(".kd-lab-target-picture", ".kd-lab-target-picture", ".kd-lab-tries-picture"), start=(0, 4, 0),
+        shown="(root) => root.querySelector('.kd-lab-target-picture').alt.match(/T = [0-9.]+/)[0]",
         rival="interact, kernel lab's figure", bar=8,
     ),
 )  # fmt: skip
@@ -97,12 +105,12 @@ logits = predict_logits(teacher, images)
 lab = DistillationLab(teacher, data, steps=60)
 for labels_seen in (20, 20, 50, 50, 100):
     lab.run(labels=labels_seen)
-lab.choose(temperature=1)
+lab.choose(temperature=1, alpha=0.9, labels=20)
 rebuilt = DistillationLab(teacher, data)
 rebuilt.tries, rebuilt.settings = list(lab.tries), lab.settings
 
-def plain_slider(options):
-    return SelectionSlider(options=options, value=options[0], description="T")
+def plain_slider(options, value=None):
+    return SelectionSlider(options=options, value=value or options[0])
 
 def show_in_the_ordinary_way(figure):
     plt.figure(figure)
@@ -115,10 +123,12 @@ interact(redraw, T=plain_slider(TEMPERATURES));
 """,
     "temperature_explorable(images, logits, labels, temperature=TEMPERATURES[0])",
     """
-def redraw(T):
-    rebuilt.choose(temperature=T)
+def redraw(T, alpha, labels):
+    rebuilt.choose(temperature=T, alpha=alpha, labels=labels)
     show_in_the_ordinary_way(rebuilt.figure())
-interact(redraw, T=plain_slider([1, 2, 4, 8, 16]));
+offered = rebuilt.offered
+interact(redraw, T=plain_slider(offered["temperature"]), alpha=plain_slider(offered["alpha"], 0.9),
+         labels=plain_slider(offered["labels"]));
 """,
     "lab",
 ]
@@ -126,14 +136,14 @@ interact(redraw, T=plain_slider([1, 2, 4, 8, 16]));
 # Notes the time of each arrow key and of each new picture. A picture counts in the first animation frame after it is
 # in the page and decoded. Text that changes beside an unchanged picture does not count.
 WATCH = """
-(root) => {
+(root, picture) => {
     const log = {keys: [], pictures: []};
     const drawn = root.querySelector('svg') !== null; // an explorable: every change is a change of the picture
-    const source = () => root.querySelector('img')?.getAttribute('src');
+    const source = () => root.querySelector(picture)?.getAttribute('src');
     let last = source();
     const look = async () => {
         if (!drawn) {
-            const image = root.querySelector('img');
+            const image = root.querySelector(picture);
             if (!image || source() === last) return;
             last = source();
             try { await image.decode(); } catch { return; } // replaced by the next one before it was ready
@@ -155,27 +165,30 @@ class Walker:
     """Goes up and down one variant's slider, so that every key changes the value."""
 
     def __init__(self, page: Page, variant: Variant) -> None:
-        self.page, self.variant, self.step, self.up = page, variant, 0, True
+        self.page, self.variant = page, variant
+        self.steps, self.up = list(variant.start), [True] * len(variant.start)
 
-    def focus(self) -> None:
-        """Bring the panel into view, put the focus on its slider and watch it."""
+    def focus(self, slider: int = 0) -> None:
+        """Bring the panel into view, put the focus on one of its sliders and watch the picture that it changes."""
         output = scroll_to_output(self.page, self.variant.cell)
         root = output.locator(self.variant.watched).first
         root.wait_for()
         self.page.wait_for_timeout(150)
-        root.evaluate(WATCH)
-        output.locator(self.variant.slider).first.focus()
+        root.evaluate(WATCH, self.variant.pictures[slider])
+        output.locator(self.variant.slider).nth(slider).focus()
 
-    def press(self) -> None:
-        if self.step == (self.variant.steps - 1 if self.up else 0):
-            self.up = not self.up
-        self.step += 1 if self.up else -1
-        self.page.keyboard.press("ArrowRight" if self.up else "ArrowLeft")
+    def press(self, slider: int = 0) -> None:
+        if self.steps[slider] == (self.variant.steps[slider] - 1 if self.up[slider] else 0):
+            self.up[slider] = not self.up[slider]
+        self.steps[slider] += 1 if self.up[slider] else -1
+        self.page.keyboard.press("ArrowRight" if self.up[slider] else "ArrowLeft")
 
-    def move(self) -> float:
-        """Press one key; milliseconds until the new picture."""
+    def move(self, turn: int) -> float:
+        """Press one key on the slider whose turn it is; milliseconds until the new picture."""
+        slider = turn if turn < len(self.variant.steps) else 0
+        self.focus(slider)
         self.page.evaluate("() => { window.kdLog.keys.length = window.kdLog.pictures.length = 0; }")
-        self.press()
+        self.press(slider)
         self.page.wait_for_function("() => window.kdLog.pictures.length", timeout=PATIENCE * 1000)
         milliseconds = self.page.evaluate("() => window.kdLog.pictures[0] - window.kdLog.keys[0]")
         self.page.wait_for_timeout(30)  # the kernel's last messages are not part of the next move
@@ -197,7 +210,7 @@ class Walker:
             "pictures": len(log["pictures"]),
             "lag_ms": log["pictures"][-1] - log["keys"][-1] if log["pictures"] else None,
             "shown": self._shown(),
-            "expected_step": self.step,
+            "expected_step": self.steps[0],
         }
 
     def _settle(self) -> None:
@@ -223,8 +236,7 @@ def measure(page: Page, rounds: int) -> tuple[dict[str, list[float]], dict[str, 
     for number in range(rounds + 1):
         for walker in walkers:
             note(f"round {number} of {rounds}{' (warm-up)' if number == 0 else ''}: {walker.variant.name}")
-            walker.focus()
-            moved = [walker.move() for _ in range(MOVES if number else 2)]
+            moved = [walker.move(turn) for turn in (TURNS if number else (0, 0))]
             if number:
                 times[walker.variant.name] += moved
     bursts = {}
@@ -243,8 +255,8 @@ def note(text: str) -> None:
 
 def right_value(variant: Variant, burst: dict[str, Any]) -> bool:
     """Whether the last picture shows the temperature on which the keys ended."""
-    ladder = [1, 2, 4, 8, 16]
-    if variant.steps != len(ladder):
+    ladder: list[float] = [1, 2, 4, 8, 16]
+    if variant.steps[0] != len(ladder):
         from kdlab.lab.explorable import TEMPERATURES
 
         ladder = list(TEMPERATURES)
@@ -282,7 +294,7 @@ def report(times: dict[str, list[float]], bursts: dict[str, dict[str, Any]]) -> 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=4, help=f"rounds of {MOVES} moves per panel")
+    parser.add_argument("--rounds", type=int, default=4, help=f"rounds of {len(TURNS)} moves per panel")
     parser.add_argument("--json", type=Path, help="also write every single latency to this file")
     options = parser.parse_args()
     executable = find_chromium()

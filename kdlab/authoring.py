@@ -103,7 +103,7 @@ def clean(notebook: NotebookNode) -> None:
         cell.metadata = NotebookNode({key: cell.metadata[key] for key in _KEPT_METADATA & set(cell.metadata)})
         if cell.cell_type != "code":
             continue
-        cell.outputs = [output for output in cell.outputs if not _is_transient(output)]
+        cell.outputs = _merged([output for output in cell.outputs if not _is_transient(output)])
         for output in cell.outputs:
             data = output.get("data", {})
             # The static picture of a widget stays; the view needs a kernel that a stored page has not.
@@ -220,6 +220,18 @@ def _lint_figures(notebook: NotebookNode) -> Iterable[str]:
         yield f"{pictures} figures, a lesson has {FIGURES[0]} to {FIGURES[1]}"
     if not sliders:
         yield "no figure answers to a slider"
+
+
+def _merged(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Neighbouring pieces of one stream as one output; how it was cut depends on the speed of the machine."""
+    merged: list[NotebookNode] = []
+    for output in outputs:
+        stream = output.output_type == "stream"
+        if stream and merged and merged[-1].output_type == "stream" and merged[-1].name == output.name:
+            merged[-1].text += output.text
+        else:
+            merged.append(output)
+    return merged
 
 
 def _is_transient(output: NotebookNode) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import time
 
@@ -77,6 +78,45 @@ def test_a_frame_has_the_pixels_of_a_full_drawing(scene):
         assert np.array_equal(decoded(canvas.frame()), savefig(figure, dpi=100))
 
 
+@pytest.fixture
+def halves():
+    figure, axes = new_figure(1, 2)
+    axes[1].set_ylabel("belongs to the right half")
+    dots = [one.plot([0.5], [0.5], "o")[0] for one in axes]
+    for one in axes:
+        one.set(xlim=(0, 1), ylim=(0, 1))
+    return figure, dots, BlitCanvas(figure, {"left": dots[:1], "right": dots[1:]}, dpi=128)
+
+
+def test_regions_are_the_columns_of_a_full_drawing_and_make_up_the_whole(halves):
+    figure, dots, canvas = halves
+    for x in (0.0, 0.3, 1.0):
+        for dot in dots:
+            dot.set_data([x], [1 - x])
+        full = savefig(figure, dpi=128)
+        parts = [decoded(canvas.frame(name)) for name in ("left", "right")]
+        for name, part in zip(("left", "right"), parts, strict=True):
+            assert np.array_equal(part, full[:, canvas.columns(name)])
+        assert np.array_equal(np.hstack(parts), full)
+        assert np.array_equal(decoded(canvas.frame()), full)
+        assert (full[:, canvas.columns("right").start] == 255).all()  # the cut runs between the axes
+
+
+def test_a_region_draws_its_own_group_and_leaves_no_trail(halves, monkeypatch):
+    figure, (left, right), canvas = halves
+    before = {name: canvas.pixels(name) for name in ("left", "right")}
+    drawn = []
+    real = figure.draw_artist
+    monkeypatch.setattr(figure, "draw_artist", lambda artist: drawn.append(artist) or real(artist))
+    left.set_xdata([0.9])
+    right.set_xdata([0.1])
+    assert not np.array_equal(canvas.pixels("left"), before["left"])
+    assert drawn == [left]
+    left.set_xdata([0.5])
+    right.set_xdata([0.5])
+    assert all(np.array_equal(canvas.pixels(name), before[name]) for name in before)
+
+
 def test_a_moved_artist_leaves_no_trail(scene):
     _, _, bars, dot, _, canvas = scene
     before = canvas.pixels()
@@ -149,6 +189,16 @@ def test_blit_refuses_what_it_cannot_draw(scene):
         BlitCanvas(figure, [])
     with pytest.raises(ValueError, match="not part of the figure"):
         BlitCanvas(other, [dot])
+
+
+def test_groups_must_be_side_by_side_and_regions_have_names(halves):
+    _, (left, right), canvas = halves
+    with pytest.raises(ValueError, match="region must be one of"):
+        canvas.frame("middle")
+    figure, axes = new_figure(1, 2)
+    left, right = (one.plot([0], [0])[0] for one in axes)
+    with pytest.raises(ValueError, match="side by side"):
+        BlitCanvas(figure, {"right": [right], "left": [left]})
 
 
 # ------------------------------------------------------------------ pure functions
@@ -322,7 +372,8 @@ def test_a_training_that_ended_early_is_no_try(lab, monkeypatch, reason):
 
 def test_the_bundle_holds_the_panel_a_picture_and_a_sentence(lab):
     bundle, metadata = lab._repr_mimebundle_()
-    assert set(bundle) == {"application/vnd.jupyter.widget-view+json", "image/png", "text/plain"}
+    assert set(bundle) == {"application/vnd.jupyter.widget-view+json", "text/html", "image/png", "text/plain"}
+    assert f'alt="{html.escape(lab.describe(), quote=True)}"' in bundle["text/html"]
     assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == lab.widget.model_id
     picture = decoded(base64.b64decode(bundle["image/png"]))
     assert picture.shape[1] > 1000
@@ -346,6 +397,8 @@ def test_the_picture_of_the_sliders_is_the_figure_drawn_anew(lab):
         lab.choose(alpha=0.5, temperature=8)
         fresh = BlitCanvas(*_figure_and_moving(lab), dpi=128)
         assert np.array_equal(decoded(lab.frame()), fresh.pixels()[..., :3])
+        parts = [decoded(lab.frame(part)) for part in ("target", "tries")]
+        assert np.array_equal(np.hstack(parts), fresh.pixels()[..., :3])
 
 
 def _figure_and_moving(lab):
@@ -361,8 +414,9 @@ def test_the_figure_shows_what_the_numbers_say(lab):
     figure = lab.figure()
     left, right = figure.axes[:2]
     hard, soft = lab.target
-    assert [bar.get_height() for bar in left.patches[:10]] == pytest.approx(soft.tolist())
-    assert left.patches[10].get_height() == pytest.approx(float(hard.sum()))
+    corners = left.patches[0].get_path().vertices.reshape(10, 5, 2)  # of the bars, each closed
+    assert corners[..., 1].max(axis=1) == pytest.approx(soft.numpy())
+    assert left.patches[1].get_height() == pytest.approx(float(hard.sum()))
     drawn = {tuple(np.round(line.get_ydata(), 6)) for line in right.lines}
     one = lab.tries[0]
     low = 0.5  # what lies below the axis is drawn on its edge
@@ -413,7 +467,7 @@ class Clicks:
         return "\n".join(p.value for p in self.parts if type(p).__name__ == "HTML")
 
     def text(self, name: str) -> str:
-        return next(p.value for p in self.parts if type(p).__name__ == "HTML" and name in p.value)
+        return next(p.value for p in self.parts if type(p).__name__ == "HTML" and f'class="{name}"' in p.value)
 
 
 def test_clicks_during_a_run_are_dropped(lab):
@@ -447,9 +501,9 @@ def test_reset_keeps_the_tries_and_clear_asks_twice(lab):
 
 def test_sliders_picture_and_text_follow_the_lab(lab):
     panel = Clicks(lab)
-    before = panel.text("kd-lab-picture")
+    before = panel.text("kd-lab-target-picture")
     lab.choose(temperature=16)
-    after = panel.text("kd-lab-picture")
+    after = panel.text("kd-lab-target-picture")
     assert before != after
     assert 'alt="Left, bars' in after
     assert "at T = 16, α = 0.9" in after
@@ -458,12 +512,39 @@ def test_sliders_picture_and_text_follow_the_lab(lab):
     assert slider.value == 16
     slider.value = 1
     assert lab.settings.temperature == 1
-    assert "at T = 1," in panel.text("kd-lab-picture")
+    assert "at T = 1," in panel.text("kd-lab-target-picture")
+
+
+def test_only_the_part_that_changed_is_drawn_and_sent(lab, monkeypatch):
+    panel = Clicks(lab)
+    lab.run(labels=20)
+    lab.choose(labels=50)
+    drawn = []
+    real = lab.frame
+    monkeypatch.setattr(lab, "frame", lambda part=None: drawn.append(part) or real(part))
+    for change, parts in (
+        ({"temperature": 8}, ["target"]),
+        ({"alpha": 0.5}, ["target"]),
+        ({"labels": 20}, ["tries"]),
+        ({"alpha": 0.9}, ["target"]),
+        ({"temperature": 4}, ["target", "tries"]),  # the settings of a try: it gets a ring
+        ({"labels": 50}, ["tries"]),
+    ):
+        lab.choose(**change)
+        assert drawn == parts
+        drawn.clear()
+        for part in ("target", "tries"):
+            picture = panel.text(f"kd-lab-{part}-picture")
+            assert base64.b64decode(picture.split("base64,")[1].split('"')[0]) == real(part)
+            assert html.escape(lab.describe(part), quote=True) in picture
+    lab.run()
+    assert drawn == ["tries"]
 
 
 def test_the_panel_says_what_teacher_and_student_see(lab):
     words = Clicks(lab).everything()
     assert "The teacher learned from all 1,000 training labels" in words
+    assert "Both use the same learning rate, which nobody tuned." in words
     assert "297 validation images; the test images stay locked" in words
 
 

@@ -157,6 +157,7 @@ def test_building_runs_the_source_and_drops_what_is_volatile(tmp_path: Path) -> 
     source = tmp_path / "00_tiny.py"
     source.write_text(
         "# %% [markdown]\n# # Tiny\n\n# %% tags=[\"claim\"]\nfrom IPython.display import display\n"
+        "import time\nprint('a', flush=True)\ntime.sleep(0.5)\n"
         "display({'text/plain': 'bar'}, raw=True, metadata={'kdlab': {'transient': True}})\nprint(6 * 7)\n",
         encoding="utf-8",
     )  # fmt: skip
@@ -164,7 +165,7 @@ def test_building_runs_the_source_and_drops_what_is_volatile(tmp_path: Path) -> 
     notebook = nbformat.read(tmp_path / "00_tiny.ipynb", as_version=4)
     assert differences(read_source(source), notebook) == []
     assert [output.output_type for output in notebook.cells[1].outputs] == ["stream"]
-    assert notebook.cells[1].outputs[0].text == "42\n"
+    assert notebook.cells[1].outputs[0].text == "a\n42\n"
     assert list(notebook.cells[1].metadata) == ["tags"]
 
 

@@ -116,7 +116,7 @@ def line_panels(
     figure, row = new_figure(1, len(panels), height=2.7, sharey=True, squeeze=False)
     for axes, (xlabel, lines) in zip(row[0], panels.items(), strict=True):
         for (name, (x, y)), (color, marker, dash) in zip(lines.items(), SERIES, strict=False):
-            axes.plot(x, y, color=color, marker=marker, linestyle=dash, markersize=4, label=name)
+            axes.plot(x, y, color=color, marker=marker, linestyle=dash, markersize=4, label=name, clip_on=False)
         axes.set(xscale=xscale, ylim=ylim, xlabel=xlabel)
     row[0, 0].set_ylabel(ylabel)
     row[0, -1].legend()
@@ -149,7 +149,7 @@ def reliability_diagram(panels: Mapping[str, Sequence[ReliabilityBin]], *, least
     for axes, (title, bins) in zip(row[0], panels.items(), strict=True):
         kept = [group for group in bins if group.count >= least]
         axes.plot([0, 1], [0, 1], color=GREY, linestyle=":")
-        axes.plot([g.confidence for g in kept], [g.accuracy for g in kept], "o-", color=COLORS["blue"])
+        axes.plot([g.confidence for g in kept], [g.accuracy for g in kept], "o-", color=COLORS["blue"], clip_on=False)
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", title=title)
     row[0, 0].set_ylabel("share that is right")
     return figure

@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from matplotlib.figure import Figure
 from torch import Tensor, nn
@@ -27,9 +27,13 @@ from kdlab.training import evaluate, predict_logits
 if TYPE_CHECKING:
     from ipywidgets import VBox
 
-__all__ = ["DistillationLab"]
+__all__ = ["DistillationLab", "Part"]
 
-_DPI = 128  # shown at 100: sharp enough on a dense screen, and a tenth faster than the house's 144
+_DPI = 128  # shown at 100: still sharp on a dense screen, with a fifth fewer pixels to send than at the house's 144
+
+Part = Literal["target", "tries"]
+"""Left and right part of the picture."""
+
 _START = Settings(temperature=4, alpha=0.9, labels=50)
 
 
@@ -110,6 +114,7 @@ class DistillationLab:
         )
         self._picture = self._new_picture()
         self._canvas = BlitCanvas(self._picture.figure, self._picture.moving, dpi=_DPI)
+        self._target: tuple[Settings, tuple[Tensor, Tensor]] | None = None
         self._drawn: list[Try] = []
         self._drawing = threading.Lock()  # JupyterLab calls widgets back in a thread of their own, beside the cells
         self._training = threading.Lock()
@@ -182,13 +187,17 @@ class DistillationLab:
     @property
     def target(self) -> tuple[Tensor, Tensor]:
         """Hard and soft part of the example's target at the present settings."""
-        return mixed_target(self._logits, self._label, temperature=self.settings.temperature, alpha=self.settings.alpha)
+        settings, known = self.settings, self._target
+        if known is None or known[0] != settings:  # asked for by the picture, its alt text and the line above it
+            parts = mixed_target(self._logits, self._label, temperature=settings.temperature, alpha=settings.alpha)
+            self._target = known = settings, parts
+        return known[1]
 
     def target_in_words(self) -> str:
-        """The two largest weights of the target."""
+        """The two largest weights, of label and teacher together."""
         hard, soft = self.target
         weights, classes = (hard + soft).topk(2)
-        return f"{weights[0]:.2f} on class {int(classes[0])}, then {weights[1]:.2f} on class {int(classes[1])}"
+        return f"weight {weights[0]:.2f} on class {int(classes[0])}, then {weights[1]:.2f} on class {int(classes[1])}"
 
     def figure(self) -> Figure:
         """A new figure of the present state, for a page or a file."""
@@ -197,35 +206,50 @@ class DistillationLab:
         self._update(picture)
         return picture.figure
 
-    def frame(self) -> bytes:
-        """The present state as a PNG, from the figure that is kept for the sliders: a few milliseconds."""
+    def frame(self, part: Part | None = None) -> bytes:
+        """The present state as a PNG, whole or one part of it, from the figure that is kept for the sliders."""
         with self._drawing:
             if self._drawn != self.tries:
                 self._drawn = list(self.tries)
                 self._picture.set_tries(self._drawn)
                 self._canvas.invalidate()
-            self._update(self._picture)
-            return self._canvas.frame()
+            self._update(self._picture, part)
+            return self._canvas.frame(part)
+
+    def drawn_from(self, part: Part) -> Hashable:
+        """All that a part's picture depends on: while this stays equal, so does the picture."""
+        settings = self.settings
+        if part == "target":
+            return settings.temperature, settings.alpha
+        return settings.labels, tuple(self.tries), tuple(one.settings == settings for one in self.tries)
+
+    def part_width(self, part: Part) -> float:
+        """Width at which a part is meant to be shown, in CSS pixels; together they are as wide as the whole."""
+        columns = self._canvas.columns(part)
+        return 100 * (columns.stop - columns.start) / _DPI
 
     @property
     def width(self) -> int:
         """Width at which the picture is meant to be shown, in CSS pixels."""
         return round(100 * self._picture.figure.get_figwidth())
 
-    def _update(self, picture: LabFigure) -> None:
-        picture.set_target(*self.target, self.settings)
-        picture.set_next(self.settings, self.tries)
+    def _update(self, picture: LabFigure, part: Part | None = None) -> None:
+        if part != "tries":
+            picture.set_target(*self.target, self.settings)
+        if part != "target":
+            picture.set_next(self.settings, self.tries)
 
-    def describe(self) -> str:
-        """The present picture in words: its alt text."""
+    def describe(self, part: Part | None = None) -> str:
+        """The present picture, or one part of it, in words: its alt text."""
         settings, count = self.settings, len(self.tries)
         latest = f", the latest {outcome(self.tries[-1])}" if self.tries else ""
-        return (
-            f"Left, bars: the target for a training image of class {self._label} at T = {settings.temperature:g}, "
-            f"α = {settings.alpha:g}: weight {self.target_in_words()}. Right, chart of validation accuracy by number "
-            f"of labelled images: {count} {'try' if count == 1 else 'tries'}{latest}; the next one lands at "
-            f"{settings.labels:,}."
-        )
+        words = {
+            "target": f"Left, bars: what the loss weighs for a training image of class {self._label} at "
+            f"T = {settings.temperature:g}, α = {settings.alpha:g}: {self.target_in_words()}.",
+            "tries": "Right, chart of validation accuracy by number of labelled images: "
+            f"{count} {'try' if count == 1 else 'tries'}{latest}; the next one lands at {settings.labels:,}.",
+        }
+        return words[part] if part else " ".join(words.values())
 
     def __repr__(self) -> str:
         return f"Distillation lab at {self.settings}. {self.describe()}"

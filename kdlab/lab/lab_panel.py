@@ -5,26 +5,35 @@ from __future__ import annotations
 import base64
 import html
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
+from traitlets import Int
 
 from kdlab.lab.lab_words import INK_STYLE, paragraph, standing, tables
 from kdlab.lab.pairs import Try, summarize
 
 if TYPE_CHECKING:
-    from kdlab.lab.kernel_lab import DistillationLab
+    from kdlab.lab.kernel_lab import DistillationLab, Part
 
 __all__ = ["LabPanel"]
 
 _SETTLE = 0.25  # seconds after a run in which the clicks made meanwhile are taken from the queue and dropped
+
+_PARTS: tuple[Part, ...] = ("target", "tries")  # from left to right, and what answers first
 
 _SLIDERS = {
     "temperature": ("T: temperature (τ)", "How much the teacher's answer is softened"),
     "alpha": ("α: weight of the soft term", "0 = labels only, 1 = teacher only"),
     "labels": ("labelled images", "How many labelled images the student sees"),
 }
+
+
+class _Slider(widgets.SelectionSlider):
+    """A slider whose moves the kernel does not echo: one message less before the picture."""
+
+    index = Int(None, allow_none=True).tag(sync=True, echo_update=False)
 
 
 class LabPanel:
@@ -44,7 +53,13 @@ class LabPanel:
         self._run.button_style = "primary"
         self._reset = _button("Reset sliders", "Sliders back to the start; tries stay", self._reset_clicked)
         self._clear = _button("Clear tries", "Forget all tries; asks once more", self._clear_clicked)
-        self._image, self._live, self._tables = (widgets.HTML(layout=_layout(margin="0")) for _ in range(3))
+        self._live, self._tables = (widgets.HTML(layout=_layout(margin="0")) for _ in range(2))
+        # Two pictures that together look like one: a move of a slider changes one of them, as a rule.
+        self._pictures = {part: self._picture(part) for part in _PARTS}
+        self._drawn_from: dict[Part, Hashable] = {}
+        picture = widgets.HBox(
+            list(self._pictures.values()), layout=_layout(width="100%", max_width=f"{lab.width}px", margin="0")
+        )
         self._message = widgets.HTML(layout=_layout(flex="1 1 200px", width="auto"))
         controls = widgets.HBox(
             [
@@ -55,7 +70,7 @@ class LabPanel:
             layout=_layout(flex_flow="row wrap", max_width="900px"),
         )
         terms = widgets.HTML(self._terms())
-        self.widget = widgets.VBox([terms, controls, self._live, self._image, self._tables])
+        self.widget = widgets.VBox([terms, controls, self._live, picture, self._tables])
         self.widget.add_class("kd-lab")
         lab.subscribe(self.refresh)
         self.refresh()
@@ -66,16 +81,24 @@ class LabPanel:
             self._cancel_clear()
             for name, slider in self._sliders.items():
                 slider.value = getattr(self._lab.settings, name)
-            source = base64.b64encode(self._lab.frame()).decode("ascii")
-            self._image.value = (
-                f'<img class="kd-lab-picture" alt="{html.escape(self._lab.describe(), quote=True)}" '
-                f'width="{self._lab.width}" style="max-width:100%;height:auto;background:white" '
-                f'src="data:image/png;base64,{source}">'
-            )
+            for part in _PARTS:
+                self._show(part)
             self._live.value = self._state_in_words()
             if self._shown != self._lab.tries:
                 self._shown = list(self._lab.tries)
                 self._tables.value = tables(self._shown)
+
+    def _show(self, part: Part) -> None:
+        """Draw and send a part of the picture, if it changed."""
+        state = self._lab.drawn_from(part)
+        if self._drawn_from.get(part) == state:
+            return
+        source = base64.b64encode(self._lab.frame(part)).decode("ascii")
+        self._pictures[part].value = (
+            f'<img class="kd-lab-{part}-picture" alt="{html.escape(self._lab.describe(part), quote=True)}" '
+            f'style="display:block;width:100%;height:auto;background:white" src="data:image/png;base64,{source}">'
+        )
+        self._drawn_from[part] = state
 
     # ------------------------------------------------------------------ what it says
 
@@ -85,6 +108,7 @@ class LabPanel:
         return paragraph(
             f"The teacher learned from {whole}{count:,} training labels. Each run trains the same student twice on the "
             "labelled images you allow: once on the labels alone, once also on the teacher's answers for those images. "
+            "Both use the same learning rate, which nobody tuned. "
             f"Accuracy is on the {len(data.validation):,} validation images; the test images stay locked."
         )
 
@@ -95,7 +119,7 @@ class LabPanel:
         return (
             # Two lines high whatever it says, so that the picture below stays where it is.
             f'<div class="kd-lab-live" role="status" aria-live="polite" style="{INK_STYLE};max-width:880px;'
-            f'min-height:2.9em"><b>{settings}.</b> Target: {self._lab.target_in_words()}. '
+            f'min-height:2.9em"><b>{settings}.</b> The loss: {self._lab.target_in_words()}. '
             f"Next: try {len(tries) + 1}, seed {len(same)}.{so_far}</div>"
         )
 
@@ -109,9 +133,13 @@ class LabPanel:
 
     # ------------------------------------------------------------------ what a learner does
 
-    def _slider(self, name: str) -> widgets.SelectionSlider:
+    def _picture(self, part: Part) -> widgets.HTML:
+        share = f"{self._lab.part_width(part):g} 1 0"  # of the width there is
+        return widgets.HTML(layout=_layout(margin="0", min_width="0", flex=share))
+
+    def _slider(self, name: str) -> _Slider:
         label, tooltip = _SLIDERS[name]
-        slider = widgets.SelectionSlider(
+        slider = _Slider(
             options=[(f"{value:,g}", value) for value in self._lab.offered[name]],
             value=getattr(self._lab.settings, name),
             description=label,

@@ -45,16 +45,21 @@ def panel(page: Page, server: harness.LabServer) -> Locator:
     harness.run_all(page)
     output = harness.scroll_to_output(page, 0)
     panel = output.locator(".kd-lab").first
-    panel.locator("img").wait_for()
+    picture(panel, "tries").wait_for()
     return panel
 
 
-def source(panel: Locator) -> str:
-    return panel.locator("img").get_attribute("src") or ""
+def picture(panel: Locator, part: str) -> Locator:
+    """``"target"`` on the left or ``"tries"`` on the right."""
+    return panel.locator(f"img.kd-lab-{part}-picture")
 
 
-def alt(panel: Locator) -> str:
-    return panel.locator("img").get_attribute("alt") or ""
+def source(panel: Locator, part: str) -> str:
+    return picture(panel, part).get_attribute("src") or ""
+
+
+def alt(panel: Locator, part: str) -> str:
+    return picture(panel, part).get_attribute("alt") or ""
 
 
 def press(panel: Locator, slider: int, *keys: str) -> None:
@@ -82,27 +87,38 @@ def cells(panel: Locator, number: int) -> list[str]:
 
 
 def test_a_key_on_a_slider_changes_picture_alt_and_text(panel: Locator) -> None:
-    before = source(panel)
-    assert "at T = 4, α = 0.9" in alt(panel)
+    before = source(panel, "target"), source(panel, "tries")
+    assert "at T = 4, α = 0.9" in alt(panel, "target")
     press(panel, 0, "ArrowRight")
     wait_for_text(panel, "T = 8, α = 0.9, 50 labels.")
-    panel.page.wait_for_function("([image, old]) => image.isConnected ? image.src !== old : true",
-                                 arg=[panel.locator("img").element_handle(), before])  # fmt: skip
-    assert source(panel) != before
-    assert "at T = 8, α = 0.9" in alt(panel)
+    assert source(panel, "target") != before[0]
+    assert source(panel, "tries") == before[1]
+    assert "at T = 8, α = 0.9" in alt(panel, "target")
     press(panel, 1, "ArrowLeft", "ArrowLeft")
     wait_for_text(panel, "T = 8, α = 0.5, 50 labels.")
     press(panel, 2, "ArrowRight", "ArrowRight", "ArrowRight")
     wait_for_text(panel, "T = 8, α = 0.5, 1,000 labels.")
-    assert "the next one lands at 1,000" in alt(panel)
+    assert source(panel, "tries") != before[1]
+    assert "the next one lands at 1,000" in alt(panel, "tries")
     assert harness.active_cell(panel.page) != 1  # the arrows did not walk through the notebook
 
 
-def test_the_picture_is_drawn_and_as_wide_as_meant(panel: Locator) -> None:
-    natural, shown = panel.locator("img").evaluate("async (image) => { await image.decode(); "
-                                                   "return [image.naturalWidth, image.clientWidth]; }")  # fmt: skip
-    assert shown == 880
-    assert natural > 1.25 * shown  # sharp on a dense screen
+def test_both_pictures_are_drawn_as_wide_as_meant_and_meet_without_a_gap(panel: Locator) -> None:
+    panel.page.set_viewport_size({"width": 1500, "height": 900})
+    left, right = (
+        picture(panel, part).evaluate("""async (image) => {
+            await image.decode();
+            const {left, right, top, bottom} = image.getBoundingClientRect();
+            return {left, right, top, bottom, natural: image.naturalWidth, shown: right - left};
+        }""")
+        for part in ("target", "tries")
+    )
+    assert left["shown"] + right["shown"] == pytest.approx(880, abs=0.1)
+    assert left["right"] == pytest.approx(right["left"], abs=0.01)
+    assert left["top"] == pytest.approx(right["top"], abs=0.01)
+    assert left["bottom"] == pytest.approx(right["bottom"], abs=0.5)
+    for one in (left, right):
+        assert one["natural"] > 1.25 * one["shown"]  # sharp on a dense screen
 
 
 def test_run_adds_a_try_with_the_chosen_settings_and_keeps_the_earlier_ones(panel: Locator) -> None:
@@ -119,7 +135,7 @@ def test_run_adds_a_try_with_the_chosen_settings_and_keeps_the_earlier_ones(pane
     run_and_wait(panel, 3)
     assert cells(panel, 3)[:4] == ["1", "1", "20", "1"]
     assert cells(panel, 1) == first
-    assert "3 tries" in alt(panel)
+    assert "3 tries" in alt(panel, "tries")
     for hard, soft, difference in (cells(panel, number)[4:] for number in (1, 2, 3)):
         points = float(soft.rstrip("%")) - float(hard.rstrip("%"))
         assert float(difference.replace("−", "-")) == pytest.approx(points, abs=0.11)
@@ -161,20 +177,20 @@ def test_reset_keeps_the_tries_and_clear_asks_twice(panel: Locator) -> None:
     assert row(panel, 1).is_visible()
     panel.get_by_role("button", name="Really clear?").click()
     panel.get_by_text("No tries yet").wait_for()
-    assert "0 tries" in alt(panel)
+    assert "0 tries" in alt(panel, "tries")
 
 
 def test_nothing_below_moves_while_a_slider_moves_or_a_student_trains(panel: Locator) -> None:
     top = "(image) => image.getBoundingClientRect().top"
-    before = panel.locator("img").evaluate(top)
+    before = picture(panel, "tries").evaluate(top)
     press(panel, 2, "ArrowRight", "ArrowRight", "ArrowRight")
     wait_for_text(panel, "1,000 labels.")
-    assert panel.locator("img").evaluate(top) == pytest.approx(before, abs=1)
+    assert picture(panel, "tries").evaluate(top) == pytest.approx(before, abs=1)
     panel.get_by_role("button", name="Run", exact=True).click()
     panel.locator(".kd-lab-message").wait_for()
-    assert panel.locator("img").evaluate(top) == pytest.approx(before, abs=1)
+    assert picture(panel, "tries").evaluate(top) == pytest.approx(before, abs=1)
     row(panel, 1).wait_for(timeout=SLOW)
-    assert panel.locator("img").evaluate(top) == pytest.approx(before, abs=1)
+    assert picture(panel, "tries").evaluate(top) == pytest.approx(before, abs=1)
 
 
 def test_forty_quick_keys_end_on_the_right_picture(panel: Locator) -> None:
@@ -182,7 +198,7 @@ def test_forty_quick_keys_end_on_the_right_picture(panel: Locator) -> None:
     wait_for_text(panel, "T = 8,")
     panel.page.wait_for_timeout(1500)
     assert panel.locator(".kd-lab-live").inner_text().startswith("T = 8,")
-    assert "at T = 8," in alt(panel)
+    assert "at T = 8," in alt(panel, "target")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -223,6 +239,6 @@ def luminance(color: list[float]) -> float:
 def test_a_stored_page_without_a_kernel_shows_the_picture(tmp_path: Path) -> None:
     path = harness.execute_notebook(harness.write_notebook(tmp_path / "stored.ipynb", [SOURCE]))
     (output,) = json.loads(path.read_text(encoding="utf-8"))["cells"][0]["outputs"]
-    assert set(output["data"]) == {"application/vnd.jupyter.widget-view+json", "image/png", "text/plain"}
+    assert set(output["data"]) == {"application/vnd.jupyter.widget-view+json", "text/html", "image/png", "text/plain"}
     assert output["metadata"]["image/png"]["width"] == 880
     assert "".join(output["data"]["text/plain"]).startswith("Distillation lab at T = 4, α = 0.9, 50 labels.")

@@ -108,7 +108,7 @@ def test_the_kernel_lab_trains_a_student_and_keeps_the_try(lesson: Page) -> None
     hard, soft = (float(cell.rstrip("%")) for cell in cells[4:6])
     assert 60 < hard < 100
     assert 60 < soft < 100
-    assert "1 try" in (output.locator(".kd-lab img").first.get_attribute("alt") or "")
+    assert "1 try" in (output.locator(".kd-lab-tries-picture").get_attribute("alt") or "")
 
 
 def test_a_fresh_copy_answers_before_anything_was_run(
