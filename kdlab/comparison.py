@@ -147,7 +147,7 @@ class Comparison:
         return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], self._note()])
 
     def _note(self) -> str:
-        tuned = f"{self.trials} tuning trials per arm" if self.trials > 1 else "no tuning"
+        tuned = f"{self.trials} tuning trials per arm" if self.trials > 1 else "one setting per arm"
         several = "; verdicts (not intervals) corrected by Holm" if len(self.contrasts) > 1 else ""
         return f"{len(self.seeds)} paired seeds, {tuned}, scores in %, differences in points{several}"
 

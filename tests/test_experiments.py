@@ -132,7 +132,7 @@ def test_the_table_says_what_everybody_saw_and_escapes_names() -> None:
     text, markup = str(result), result._repr_html_()
     assert "1,000" in text
     assert "better" in text
-    assert "5 paired seeds, no tuning" in text
+    assert "5 paired seeds, one setting per arm" in text
     assert "&lt;soft&gt;" in markup
     assert "<soft>" not in markup
 

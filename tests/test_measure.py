@@ -48,6 +48,12 @@ def test_frozen_parameters_can_be_left_out_and_buffers_take_bytes_only() -> None
     assert model_bytes(model) == 4 * (20 + 8 + 8) + 8  # running mean and variance, and an int64 counter
 
 
+def test_views_of_one_storage_take_its_bytes_once() -> None:
+    model = nn.Linear(10, 10, bias=False)
+    model.register_buffer("first_rows", model.weight.detach()[:5])
+    assert model_bytes(model) == 400
+
+
 def test_bytes_follow_the_dtype() -> None:
     assert model_bytes(nn.Linear(10, 10).half()) == 220
 

@@ -63,6 +63,18 @@ def test_arms_with_one_seed_see_the_same_batches() -> None:
     assert seen["a"][:4] != seen["a"][4:8]  # in a new order each time
 
 
+def test_another_seed_gives_another_batch_order() -> None:
+    orders: dict[int, list[int]] = {1: [], 2: []}
+    for seed, seen in orders.items():
+
+        def objective(logits: Tensor, labels: Tensor | None, rows: Tensor, seen: list[int] = seen) -> Tensor:
+            seen.extend(rows.tolist())
+            return F.cross_entropy(logits, labels)
+
+        fit(MLP(), IMAGES, LABELS, seed=seed, objective=objective, **QUICK)
+    assert orders[1] != orders[2]
+
+
 def test_the_loop_is_adam_on_the_objective() -> None:
     model, twin = MLP(64, hidden=()), MLP(64, hidden=())
     twin.load_state_dict(model.state_dict())
@@ -106,7 +118,7 @@ def test_distill_minimises_kd_loss() -> None:
 
 def test_the_student_is_back_in_training_mode_after_each_evaluation() -> None:
     modes: list[bool] = []
-    model = _model()
+    model = _model().eval()  # as an earlier fit leaves it
 
     def objective(logits: Tensor, labels: Tensor | None, rows: Tensor) -> Tensor:
         modes.append(model.training)
