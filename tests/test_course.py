@@ -369,7 +369,7 @@ def test_progress_counts_packages_once_and_says_what_pip_does(course: ModuleType
     ):
         progress.feed(line)
     assert "found 2 of about 140" in progress.text()
-    progress.feed("  Downloading https://somewhere/torch-2.13.0.whl (190.4 MB)\n")
+    progress.feed("  Downloading somewhere/torch-2.13.0.whl (190.4 MB)\n")
     assert "downloading torch-2.13.0.whl (190.4 MB)" in progress.text()
     progress.feed("Installing collected packages: a, b, c\n")
     (tmp_path / "a-1.dist-info").mkdir()
