@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean, stdev
 from typing import Any, Literal
 
-__all__ = ["Comparison", "Contrast", "Verdict", "contrasts", "is_number", "paired_interval"]
+__all__ = ["Comparison", "Contrast", "Verdict", "contrast", "contrasts", "is_number", "paired_interval"]
 
 Verdict = Literal["better", "worse", "cannot tell"]
 
@@ -51,6 +51,7 @@ class Comparison:
         labels_seen: per arm, how many labels student and teacher used; None where there were none.
         validation_scores: per arm, one validation score per seed; empty if the arms reported none.
         higher_is_better: what "better" means for these scores.
+        judged_on: which images ``scores`` come from, for the table's header.
     """
 
     scores: dict[str, tuple[float, ...]]
@@ -62,6 +63,7 @@ class Comparison:
     labels_seen: dict[str, tuple[int | None, int | None]] = field(default_factory=dict)
     validation_scores: dict[str, tuple[float, ...]] = field(default_factory=dict)
     higher_is_better: bool = True
+    judged_on: Literal["test", "validation"] = "test"
 
     def on_validation(self) -> Comparison:
         """The same runs judged by their validation scores: other images, same models.
@@ -75,7 +77,9 @@ class Comparison:
         if not self.validation_scores:
             raise ValueError("these runs have no validation scores: let each arm return Score(test, validation)")
         found = contrasts(self.validation_scores, self.baseline, self.higher_is_better)
-        return replace(self, scores=self.validation_scores, contrasts=found, validation_scores={})
+        return replace(
+            self, scores=self.validation_scores, contrasts=found, validation_scores={}, judged_on="validation"
+        )
 
     @property
     def difference(self) -> float:
@@ -121,7 +125,8 @@ class Comparison:
 
     def rows(self) -> list[list[str]]:
         """The table's cells as text, header first; scores and differences in percentage points."""
-        header = ["arm", "labels: student", "labels: teacher", "chosen on validation", "test score, mean (sd)"]
+        header = ["arm", "labels: student", "labels: teacher", "chosen on validation"]
+        header += [f"{self.judged_on} score, mean (sd)"]
         header += [f"minus {self.baseline}", "95 % interval", "verdict"]
         return [header, *(self._row(name) for name in self.scores)]
 
@@ -188,14 +193,25 @@ def paired_interval(differences: Sequence[float], confidence: float = CONFIDENCE
 def contrasts(scores: Mapping[str, Sequence[float]], baseline: str, higher_is_better: bool) -> dict[str, Contrast]:
     """Every arm against the baseline, from paired scores; p values corrected by Holm."""
     names = [name for name in scores if name != baseline]
-    pairs = {name: [a - b for a, b in zip(scores[name], scores[baseline], strict=True)] for name in names}
-    adjusted = _holm([_paired_p_value(pairs[name]) for name in names])
-    return {
-        name: Contrast(
-            fmean(pairs[name]), paired_interval(pairs[name]), p, _verdict(fmean(pairs[name]), p, higher_is_better)
-        )
-        for name, p in zip(names, adjusted, strict=True)
-    }
+    pairs = [[a - b for a, b in zip(scores[name], scores[baseline], strict=True)] for name in names]
+    adjusted = _holm([_paired_p_value(differences) for differences in pairs])
+    found = (_contrast(differences, p, higher_is_better) for differences, p in zip(pairs, adjusted, strict=True))
+    return dict(zip(names, found, strict=True))
+
+
+def contrast(differences: Sequence[float], *, higher_is_better: bool = True) -> Contrast:
+    """What a single series of paired differences (arm minus baseline) tells; errors as :func:`paired_interval`.
+
+    Example:
+        >>> contrast([0.01, 0.03, 0.02, 0.02, 0.02]).verdict
+        'better'
+    """
+    return _contrast(differences, _paired_p_value(differences), higher_is_better)
+
+
+def _contrast(differences: Sequence[float], p_value: float, higher_is_better: bool) -> Contrast:
+    mean, interval = fmean(differences), paired_interval(differences)
+    return Contrast(mean, interval, p_value, _verdict(mean, p_value, higher_is_better))
 
 
 def _verdict(difference: float, p_value: float, higher_is_better: bool) -> Verdict:

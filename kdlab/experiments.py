@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from kdlab.comparison import Comparison, Contrast, Verdict, contrasts, is_number, paired_interval
+from kdlab.comparison import Comparison, Contrast, Verdict, contrast, contrasts, is_number, paired_interval
 from kdlab.progress import progress as progress_bar
 
-__all__ = ["Arm", "Comparison", "Contrast", "Score", "Verdict", "compare", "paired_interval"]
+__all__ = ["Arm", "Comparison", "Contrast", "Score", "Verdict", "compare", "contrast", "paired_interval"]
 
 Setting = Mapping[str, Any]
 

@@ -6,7 +6,6 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdlab.modes import evaluating
+from kdlab.modes import threads as using_threads
 from kdlab.progress import progress as progress_bar
 
 __all__ = [
@@ -124,7 +124,7 @@ def latency(
         raise ValueError(f"rounds must be at least 1 and warmup at least 0, got {rounds} and {warmup}")
     names = list(models)
     times: dict[str, list[float]] = {name: [] for name in names}
-    with evaluating(*models.values()), _threads(threads):
+    with evaluating(*models.values()), using_threads(threads):
         for step in progress_bar(range(warmup + rounds), "timing", show=progress):
             turn = step % len(names)
             for name in names[turn:] + names[:turn]:
@@ -272,16 +272,6 @@ def shuffle_within(values: Tensor, groups: Tensor, *, seed: int) -> Tensor:
 def _stored(model: nn.Module) -> Iterator[Tensor]:
     """Every tensor that ``state_dict`` would save."""
     yield from (value for value in model.state_dict(keep_vars=True).values() if isinstance(value, Tensor))
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _summary(times: list[float], reference: list[float]) -> Latency:

@@ -1,4 +1,4 @@
-"""Evaluation mode without side effects: the one way to look at a model in the middle of anything."""
+"""Modes that are put back as they were: evaluation mode of models, and the number of torch's threads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-__all__ = ["evaluating"]
+__all__ = ["evaluating", "threads"]
 
 
 @contextmanager
@@ -28,3 +28,17 @@ def evaluating(*models: object) -> Iterator[None]:
     finally:
         for part, mode in zip(modules, modes, strict=True):
             part.training = mode
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch use ``count`` threads inside, and as many as before outside.
+
+    Networks as small as the lessons' gain nothing from a second thread, and on a busy machine they wait for it.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -117,6 +117,9 @@ def test_validation_scores_tell_whether_other_images_agree() -> None:
     result = compare(arms, range(5))
     assert (result.verdict, result.on_validation().verdict) == ("better", "worse")
     assert result.on_validation().difference == pytest.approx(-0.098)
+    assert "test score" in str(result)
+    assert "validation score" in str(result.on_validation())
+    assert "test score" not in str(result.on_validation())
     with pytest.raises(ValueError, match="no validation scores"):
         compare({"a": _noisy(0), "b": _noisy(0)}, range(5)).on_validation()
 

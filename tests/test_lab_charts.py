@@ -48,7 +48,7 @@ def test_soft_label_gallery_draws_every_probability(groups: int) -> None:
     figure = lab.soft_label_gallery(torch.rand(2, 8, 8), ["one", "two"], chosen)
     heights = [[bar.get_height() for bar in container] for container in figure.axes[2].containers]
     assert heights == [pytest.approx(values[0].tolist()) for values in chosen.values()]
-    assert figure.axes[0].get_title() == "one"
+    assert figure.axes[0].get_title(loc="left") == "one"
     assert figure.axes[3].get_ylim() == (0, 1)
 
 
@@ -73,3 +73,8 @@ def test_reliability_diagram_leaves_out_nearly_empty_bins() -> None:
     figure = lab.reliability_diagram({"before": bins, "after": bins}, least=5)
     assert _points(figure) == [[0, 1], [0.6]]
     assert len(figure.axes) == 2
+
+
+def test_charts_wear_the_house_style_to_the_last_legend() -> None:
+    figure = lab.compare_points({"a": [0.1], "b": [0.2]}, ticks=["x"], xlabel="x", ylabel="y", ylim=(0, 1))
+    assert not figure.axes[0].get_legend().get_frame_on()

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from kdlab.experiments import Contrast
-from kdlab.lab.theme import COLORS, GREY, INK, SERIES, new_figure
+from kdlab.lab.theme import COLORS, GREY, INK, SERIES, house_style, new_figure
 from kdlab.measure import ReliabilityBin
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 
+@house_style()
 def compare_points(
     groups: Mapping[str, Sequence[float]], ticks: Sequence[Any], *, xlabel: str, ylabel: str, ylim: tuple[float, float]
 ) -> Figure:
@@ -49,6 +50,7 @@ def compare_points(
     return figure
 
 
+@house_style()
 def interval_chart(contrasts: Mapping[str, Contrast], *, xlabel: str, ylabel: str) -> Figure:
     """Differences to the baseline with their 95 % intervals, one per arm, and the line of no difference.
 
@@ -72,6 +74,7 @@ def interval_chart(contrasts: Mapping[str, Contrast], *, xlabel: str, ylabel: st
     return figure
 
 
+@house_style()
 def soft_label_gallery(images: Any, titles: Sequence[str], groups: Mapping[str, Any]) -> Figure:
     """A few images, each over the probabilities that one or two groups give its classes.
 
@@ -98,6 +101,7 @@ def soft_label_gallery(images: Any, titles: Sequence[str], groups: Mapping[str, 
     return figure
 
 
+@house_style()
 def line_panels(
     panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
     *,
@@ -123,6 +127,7 @@ def line_panels(
     return figure
 
 
+@house_style()
 def null_distribution(
     measured: float, shuffled: Sequence[float], *, chance: float, xlabel: str, xlim: tuple[float, float]
 ) -> Figure:
@@ -138,6 +143,7 @@ def null_distribution(
     return figure
 
 
+@house_style()
 def reliability_diagram(panels: Mapping[str, Sequence[ReliabilityBin]], *, least: int = 5) -> Figure:
     """Accuracy over confidence, a panel each, with the diagonal of a calibrated model.
 

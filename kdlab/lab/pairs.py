@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import torch
 from torch import Tensor, nn
 
 from kdlab.data.images import ImageSet
-from kdlab.experiments import MINIMUM_SEEDS, paired_interval
+from kdlab.experiments import MINIMUM_SEEDS, contrast
 from kdlab.losses import soft_targets
+from kdlab.modes import threads
 from kdlab.training import distill, evaluate, seeded
 
 __all__ = ["Settings", "Summary", "TrainingStopped", "Try", "mixed_target", "rows_for", "summarize", "train_pair"]
@@ -170,7 +171,7 @@ def train_pair(
     for stage, alpha in (("labels only", 0.0), ("with the teacher", settings.alpha)):
         report(stage)
         student = copy.deepcopy(untrained)
-        with _one_thread():
+        with threads(1):
             history = distill(
                 student,
                 teacher_logits[rows],
@@ -190,17 +191,6 @@ def train_pair(
     return accuracies[0], accuracies[1]
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Steps this small gain nothing from a second core, and on a busy machine they wait ten times longer for it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def summarize(tries: Sequence[Try]) -> list[Summary]:
     """One summary per setting, in the order in which the settings were first tried."""
     groups: dict[Settings, list[float]] = {}
@@ -210,9 +200,7 @@ def summarize(tries: Sequence[Try]) -> list[Summary]:
 
 
 def _summary(settings: Settings, differences: list[float]) -> Summary:
-    mean = math.fsum(differences) / len(differences)
     if len(differences) < MINIMUM_SEEDS:
-        return Summary(settings, len(differences), mean, None, None)
-    low, high = paired_interval(differences)
-    verdict = "better" if low > 0 else "worse" if high < 0 else "cannot tell"
-    return Summary(settings, len(differences), mean, (low, high), verdict)
+        return Summary(settings, len(differences), fmean(differences), None, None)
+    found = contrast(differences)
+    return Summary(settings, len(differences), found.difference, found.interval, found.verdict)

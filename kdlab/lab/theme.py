@@ -74,7 +74,11 @@ _STYLE: Any = {
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Apply the course's matplotlib settings inside a ``with`` block and nowhere else."""
+    """Apply the course's matplotlib settings inside a ``with`` block, or a function it decorates, and nowhere else.
+
+    matplotlib reads titles' places, legends' frames and line widths when those are added, so a function that draws
+    wants the style around all of it, not around :func:`new_figure` alone.
+    """
     with mpl.rc_context(_STYLE):
         yield
 

@@ -20,7 +20,7 @@
 # - **tell** temperature, label smoothing and calibration **apart**;
 # - **run** a comparison with an open outcome, and say what its interval covers and what its teacher had seen.
 #
-# **Time:** 75 minutes. **You should know** softmax, cross-entropy and a training step in PyTorch. Its code is in
+# **Time:** 75 minutes. **You should know** softmax, cross-entropy and a training step in PyTorch. The code is in
 # `kdlab.losses`.
 #
 # > **Interview question.** "The labels are right and the teacher is sometimes wrong. Why would a student learn more
@@ -483,6 +483,7 @@ print(f"the most that a softmax of its outputs can give one class: {math.exp(-fl
 
 # %% [markdown] tags=["step-tool"]
 # ## The professional's tool
+#
 # For soft targets you already used it: `torch.nn.functional.cross_entropy` takes probabilities, and has
 # `label_smoothing`. For calibration it is scikit-learn's `CalibratedClassifierCV(method="temperature")`, whose
 # `beta_` is $1/T$. Do the two agree?
@@ -530,7 +531,7 @@ print("scikit-learn finds the same temperature:", abs(theirs - fitted) < 0.01 * 
 # showed; and only if $T$ is high enough to let it through. Where this teacher errs, the right class is still among
 # its first three.
 # 4. A teacher that saw no more than the student gave no gain that could be told from zero; with all labels its sign
-# hung on the images. You measured both.
+# hung on the images. You saw both.
 # 5. How to find out: paired seeds, a baseline tuned as hard, an interval and what it covers, and the labels that the
 # teacher saw.
 #
@@ -555,4 +556,4 @@ print("scikit-learn finds the same temperature:", abs(theirs - fitted) < 0.01 * 
 # Kirichenko, Alemi, Wilson 2021, *Does Knowledge Distillation Really Work?*, arXiv 2106.05945: students often
 # disagree with their teachers even when they could match them.
 #
-# **Next:** lesson 02 derives the loss that you used here without looking inside, and hunts bugs in it.
+# **Next:** lesson 02 derives the loss that you wrote out here, and hunts bugs in it.
