@@ -14,9 +14,11 @@ from __future__ import annotations
 import argparse
 import copy
 import hashlib
+import itertools
 import os
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -50,7 +52,7 @@ STEPS = (
 
 CELLS = (30, 45)
 WORDS = (900, 1500)
-FIGURES = (4, 8)
+FIGURES = (4, 9)  # with the map of the course
 CODE_LINES = 24
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -88,7 +90,8 @@ def build(source: Path, target: Path) -> float:
         notebook, timeout=_CELL_TIMEOUT, kernel_name="python3", store_widget_state=False,
         resources={"metadata": {"path": str(target.parent)}},
     )  # fmt: skip
-    client.execute(env={**os.environ, "KDLAB_PROGRESS": "off"})
+    with tempfile.TemporaryDirectory(prefix="kdlab-build-") as home:  # a learner who has answered nothing yet
+        client.execute(env={**os.environ, "KDLAB_PROGRESS": "off", "KDLAB_HOME": home})
     elapsed = time.perf_counter() - start
     notebook.metadata = metadata  # the kernel adds its own version
     clean(notebook)
@@ -106,8 +109,8 @@ def clean(notebook: NotebookNode) -> None:
         cell.outputs = _merged([output for output in cell.outputs if not _is_transient(output)])
         for output in cell.outputs:
             data = output.get("data", {})
-            # The static picture of a widget stays; the view needs a kernel that a stored page has not.
-            if "image/png" in data or "text/html" in data:
+            # The static picture or text of a widget stays; the view needs a kernel that a stored page has not.
+            if {"image/png", "text/html", "text/markdown"} & set(data):
                 data.pop("application/vnd.jupyter.widget-view+json", None)
 
 
@@ -140,14 +143,18 @@ def minutes(notebook: NotebookNode) -> int:
     return int(notebook.metadata["kdlab"]["minutes"])
 
 
+def before_exercises(notebook: NotebookNode) -> Iterable[NotebookNode]:
+    """The cells of the lesson proper; what follows are its exercises and the take-away."""
+    return itertools.takewhile(lambda cell: "step-exercises" not in _tags(cell), notebook.cells)
+
+
 def word_count(notebook: NotebookNode) -> int:
     """Words of prose before the exercises; a formula or a diagram counts as one word."""
-    prose = []
-    for cell in notebook.cells:
-        if "step-exercises" in _tags(cell):
-            break
-        if cell.cell_type == "markdown":
-            prose.append(re.sub(r"```.*?```|\$\$.*?\$\$|\$[^$]+\$", " formula ", cell.source, flags=re.DOTALL))
+    prose = [
+        re.sub(r"```.*?```|\$\$.*?\$\$|\$[^$]+\$", " formula ", cell.source, flags=re.DOTALL)
+        for cell in before_exercises(notebook)
+        if cell.cell_type == "markdown"
+    ]
     return len(re.findall(r"\w[\w'’-]*", " ".join(prose)))
 
 
@@ -159,8 +166,9 @@ def _lint_order(notebook: NotebookNode) -> Iterable[str]:
 
 
 def _lint_length(notebook: NotebookNode) -> Iterable[str]:
-    if not CELLS[0] <= len(notebook.cells) <= CELLS[1]:
-        yield f"{len(notebook.cells)} cells, a lesson has {CELLS[0]} to {CELLS[1]}"
+    cells = len(list(before_exercises(notebook)))
+    if not CELLS[0] <= cells <= CELLS[1]:
+        yield f"{cells} cells before the exercises, a lesson has {CELLS[0]} to {CELLS[1]}"
     if not WORDS[0] <= word_count(notebook) <= WORDS[1]:
         yield f"{word_count(notebook)} words before the exercises, a lesson has {WORDS[0]} to {WORDS[1]}"
 

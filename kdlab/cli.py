@@ -2,16 +2,24 @@
 
 kdlab lab
     copies the lessons to your work folder and opens JupyterLab at the first one.
+kdlab progress
+    shows what you have solved, what was hard and what to do next.
+kdlab check SLUG ANSWER
+    judges an answer and keeps the attempt, as `check(slug, answer)` does in a lesson.
+kdlab export
+    writes your answers as Markdown.
 """
 
 import argparse
 import importlib.util
+import json
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import kdlab
@@ -19,6 +27,7 @@ from kdlab.workspace import WorkspaceError, sync
 
 DEFAULT_PORT = 8888
 PORTS_TRIED = 50
+EXPORT_NAME = "kdlab-answers.md"
 
 
 class UsageError(Exception):
@@ -28,7 +37,11 @@ class UsageError(Exception):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     parser = _parser()
-    options = parser.parse_args(argv)
+    options, unknown = parser.parse_known_args(argv)
+    if options.action is check_answer:
+        options.answer += unknown  # an answer such as -beta*v looks like an option
+    elif unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if options.action is None:
         parser.print_help()
         return 2
@@ -51,6 +64,23 @@ def _parser() -> argparse.ArgumentParser:
     lab.add_argument("--port", type=_port, help=f"port of JupyterLab (default: the first free one from {DEFAULT_PORT})")
     lab.add_argument("--no-browser", action="store_true", help="print the address instead of opening a browser")
     lab.set_defaults(action=open_lab)
+
+    progress = commands.add_parser("progress", help="show what you have solved and what to do next")
+    progress.add_argument("--json", action="store_true", help="the same for programs")
+    progress.set_defaults(action=show_progress)
+
+    check = commands.add_parser("check", help="judge an answer to an exercise; exit code 0 if it is correct")
+    check.add_argument("slug", metavar="SLUG", help="the exercise's name")
+    check.add_argument("answer", metavar="ANSWER", nargs="*", help="your answer; name=value for each of several fields")
+    check.add_argument("--file", metavar="FILE", type=Path, help="file that holds the answer, such as code")
+    check.set_defaults(action=check_answer)
+
+    export = commands.add_parser("export", help="write your answers as Markdown")
+    export.add_argument(
+        "--output", metavar="FILE", default=EXPORT_NAME, help=f"where to (default: {EXPORT_NAME}; - for the terminal)"
+    )
+    export.add_argument("--force", action="store_true", help="replace the file if there is one")
+    export.set_defaults(action=export_answers)
     return parser
 
 
@@ -224,3 +254,67 @@ def _run_until_stopped(command: list[str]) -> int:
             process.kill()
         else:
             return 0 if interrupted else code
+
+
+# ------------------------------------------------------------------------------------------- exercises
+
+
+def show_progress(options: argparse.Namespace) -> int:
+    """``kdlab progress``: the board as text, or as JSON."""
+    from kdlab.exercises.overview import board
+
+    now = board()
+    print(json.dumps(now.as_dict(), indent=2, ensure_ascii=False) if options.json else repr(now))
+    return 0
+
+
+def export_answers(options: argparse.Namespace) -> int:
+    """``kdlab export``: the learner's answers as Markdown, to a file that is not there yet."""
+    from kdlab.exercises.export import export_markdown, write_whole
+
+    text = export_markdown()
+    if options.output == "-":
+        print(text, end="")
+        return 0
+    path = Path(options.output).expanduser()
+    try:
+        write_whole(path, text, overwrite=options.force)
+    except FileExistsError:
+        raise UsageError(f"{path} is there already; replace it with --force, or name another with --output") from None
+    except OSError as error:
+        raise UsageError(f"cannot write {path} ({error.strerror}); name another file with --output") from None
+    print(f"Your answers are in {path}")
+    return 0
+
+
+def check_answer(options: argparse.Namespace) -> int:
+    """``kdlab check``: the verdict on an answer; 0 if it is correct, else 1."""
+    from kdlab.exercises.catalog import UnknownExercise, exercise
+    from kdlab.exercises.session import check
+
+    try:
+        one = exercise(options.slug)
+    except UnknownExercise as error:
+        raise UsageError(str(error)) from None
+    verdict = check(one.slug, _answer(one, options.answer, options.file))
+    print(verdict)
+    return 0 if verdict.outcome == "correct" else 1
+
+
+def _answer(one: Any, words: list[str], file: Path | None) -> Any:
+    """The answer that the words of a command line give; None if there are none."""
+    if file is not None and words:
+        raise UsageError("give an answer or --file, not both")
+    if file is not None:
+        try:
+            return file.expanduser().read_text(encoding="utf-8")
+        except (OSError, UnicodeError) as error:
+            raise UsageError(f"cannot read {file} as text: {error}") from None
+    if len(one.fields) == 1:
+        return " ".join(words) or None
+    names = [field.name for field in one.fields]
+    pairs = [word.partition("=") for word in words]
+    if wrong := [word for word, (name, equals, _) in zip(words, pairs, strict=True) if not equals or name not in names]:
+        shape = " ".join(f"{name}=..." for name in names)
+        raise UsageError(f"{one.slug} has {len(names)} fields, so answer with {shape}; {wrong[0]!r} is none of them")
+    return {name: value for name, _, value in pairs} or None

@@ -39,6 +39,14 @@ def test_the_core_imports_no_library_it_may_not_need() -> None:
     assert not _modules_after(f"import {CORE}") & {"sklearn", "scipy", "matplotlib", "IPython", "ipywidgets"}
 
 
+def test_exercises_need_no_torch_in_the_learners_kernel() -> None:
+    code = (
+        "from kdlab.exercises import bank, board, check, grade, hint, predict, solution; bank(); repr(board()); "
+        "check('first-exercise', 25)"
+    )
+    assert not _modules_after(code) & {"torch", "numpy", "sklearn", "scipy", "matplotlib"}
+
+
 def test_every_advertised_name_exists_and_others_are_refused_with_a_list() -> None:
     for name in kdlab.__all__:
         assert getattr(kdlab, name) is not None

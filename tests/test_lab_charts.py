@@ -78,3 +78,22 @@ def test_reliability_diagram_leaves_out_nearly_empty_bins() -> None:
 def test_charts_wear_the_house_style_to_the_last_legend() -> None:
     figure = lab.compare_points({"a": [0.1], "b": [0.2]}, ticks=["x"], xlabel="x", ylabel="y", ylim=(0, 1))
     assert not figure.axes[0].get_legend().get_frame_on()
+
+
+def test_ratio_bars_start_at_one_on_a_fixed_log_axis() -> None:
+    figure = lab.ratio_bars({"bytes": 125.04, "time": 6.8, "slower": 0.5}, xlabel="old / new", xlim=(0.1, 1000))
+    axes = figure.axes[0]
+    assert [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches] == [
+        (1, pytest.approx(125.04)),
+        (1, pytest.approx(6.8)),
+        (1, pytest.approx(0.5)),
+    ]
+    assert [text.get_text() for text in axes.texts] == ["125×", "6.8×", "0.5×"]
+    assert axes.get_xscale() == "log"
+    assert axes.get_xlim() == (0.1, 1000)
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["bytes", "time", "slower"]
+
+
+def test_line_panels_can_have_a_log_scale_upwards() -> None:
+    figure = lab.line_panels({"n": {"a": ([1, 10], [5, 50])}}, ylabel="us", ylim=(1, 100), yscale="log")
+    assert figure.axes[0].get_yscale() == "log"

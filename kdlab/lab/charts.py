@@ -20,6 +20,7 @@ __all__ = [
     "interval_chart",
     "line_panels",
     "null_distribution",
+    "ratio_bars",
     "reliability_diagram",
     "soft_label_gallery",
 ]
@@ -108,6 +109,7 @@ def line_panels(
     ylabel: str,
     ylim: tuple[float, float],
     xscale: str = "log",
+    yscale: str = "linear",
 ) -> Figure:
     """Panels side by side with the same lines and the same y axis.
 
@@ -116,14 +118,38 @@ def line_panels(
         ylabel: what y is, with unit.
         ylim: fixed range of y.
         xscale: ``"log"`` or ``"linear"``.
+        yscale: the same for y.
     """
     figure, row = new_figure(1, len(panels), height=2.7, sharey=True, squeeze=False)
     for axes, (xlabel, lines) in zip(row[0], panels.items(), strict=True):
         for (name, (x, y)), (color, marker, dash) in zip(lines.items(), SERIES, strict=False):
             axes.plot(x, y, color=color, marker=marker, linestyle=dash, markersize=4, label=name, clip_on=False)
-        axes.set(xscale=xscale, ylim=ylim, xlabel=xlabel)
+        axes.set(xscale=xscale, yscale=yscale, ylim=ylim, xlabel=xlabel)
     row[0, 0].set_ylabel(ylabel)
     row[0, -1].legend()
+    return figure
+
+
+@house_style()
+def ratio_bars(ratios: Mapping[str, float], *, xlabel: str, xlim: tuple[float, float]) -> Figure:
+    """Ratios as bars that start at one, on a log scale: what is halved and what is doubled reach equally far.
+
+    Args:
+        ratios: name to a positive ratio, drawn from top to bottom with its number.
+        xlabel: ratio of what to what.
+        xlim: fixed range of the ratios.
+    """
+    figure, axes = new_figure(height=0.9 + 0.34 * len(ratios))
+    for row, ratio in enumerate(ratios.values()):
+        axes.barh(row, ratio - 1, left=1, height=0.6, color=COLORS["blue"])
+        axes.text(max(ratio, 1) * 1.1, row, f"{ratio:,.1f}×" if ratio < 9.95 else f"{ratio:,.0f}×", va="center")
+    axes.axvline(1, color=INK, linewidth=1)
+    axes.set(xscale="log", xlim=xlim, ylim=(len(ratios) - 0.5, -0.5), xlabel=xlabel)
+    axes.set_yticks(range(len(ratios)), list(ratios))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}×" if value >= 1 else f"{value:g}×")
+    axes.minorticks_off()
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
     return figure
 
 

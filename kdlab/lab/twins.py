@@ -8,14 +8,22 @@ every number of the one with the other.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TemperatureState", "temperature_state"]
+__all__ = [
+    "TemperatureState",
+    "WidthState",
+    "count_text",
+    "percent_text",
+    "ratio_text",
+    "temperature_state",
+    "width_state",
+]
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,84 @@ def temperature_state(logits_row: Any, temperature: float) -> TemperatureState:
         ranking=tuple(int(k) for k in order[1:]),
         second_thoughts=tuple(float(share) for share in _softmax(scaled[order[1:]])),
     )
+
+
+@dataclass(frozen=True)
+class WidthState:
+    """What a student with one hidden layer costs, by arithmetic alone.
+
+    Attributes:
+        width: h, units in the hidden layer.
+        parameters: n h + h + h K + K, for n inputs and K classes.
+        bytes: four for each parameter, in float32.
+        macs: multiply-accumulates for one image, n h + h K.
+        fewer_parameters: how many times fewer than the teacher's; of bytes, just as many times.
+        fewer_macs: how many times fewer than the teacher's.
+    """
+
+    width: int
+    parameters: int
+    bytes: int
+    macs: int
+    fewer_parameters: float
+    fewer_macs: float
+
+    def summary(self, *, accuracy: float, teacher_accuracy: float, speedups: Mapping[str, float]) -> str:
+        """The state in one line with what was measured, word for word the line under the panel."""
+        times = ", ".join(f"{ratio_text(value)} faster on {name}" for name, value in speedups.items())
+        return (
+            f"width {self.width}: {count_text(self.parameters)} parameters, {count_text(self.bytes)} bytes, "
+            f"{count_text(self.macs)} MACs, {percent_text(accuracy)} right; against the teacher "
+            f"{ratio_text(self.fewer_parameters)} fewer parameters, {ratio_text(self.fewer_macs)} fewer MACs, {times}, "
+            f"and {percent_text(teacher_accuracy)} right"
+        )
+
+
+def width_state(
+    width: int, *, teacher_parameters: int, teacher_macs: int, inputs: int = 64, classes: int = 10
+) -> WidthState:
+    """Cost of a student with ``width`` hidden units, and how many times less that is than the teacher's.
+
+    Args:
+        width: h, at least 1.
+        teacher_parameters: what the student is compared with.
+        teacher_macs: the same for one image's multiply-accumulates.
+        inputs: n, values per image.
+        classes: K.
+
+    Raises:
+        ValueError: a number that is not a positive whole one.
+
+    Example:
+        >>> state = width_state(32, teacher_parameters=24100, teacher_macs=236800)
+        >>> state.parameters, state.macs, state.fewer_parameters, state.fewer_macs
+        (2410, 2368, 10.0, 100.0)
+    """
+    given = {"width": width, "inputs": inputs, "classes": classes}
+    given |= {"teacher_parameters": teacher_parameters, "teacher_macs": teacher_macs}
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    parameters = inputs * width + width + width * classes + classes
+    macs = inputs * width + width * classes
+    return WidthState(width, parameters, 4 * parameters, macs, teacher_parameters / parameters, teacher_macs / macs)
+
+
+def count_text(number: int) -> str:
+    """Thousands apart: 1,210."""
+    return f"{number:,}"
+
+
+def ratio_text(ratio: float) -> str:
+    """One decimal below ten, none above: 6.8× and 1,124×; halves go up, here and in JavaScript."""
+    if ratio < 9.95:
+        return f"{math.floor(10 * ratio + 0.5) / 10:.1f}×"
+    return f"{math.floor(ratio + 0.5):,}×"
+
+
+def percent_text(share: float) -> str:
+    """A share as 96.6 %; halves go up, here and in JavaScript."""
+    return f"{math.floor(1000 * share + 0.5) / 10:.1f} %"
 
 
 def _softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:

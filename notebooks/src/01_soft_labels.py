@@ -36,6 +36,7 @@ from torch.testing import assert_close
 
 from kdlab import compare, kd_loss, lab, measure, soft_targets
 from kdlab.data import load_digits
+from kdlab.exercises import ask, board, check, predict
 from kdlab.models import MLP
 from kdlab.progress import progress
 from kdlab.studies import load_results, soft_labels
@@ -47,6 +48,7 @@ train, validation, test = data.train, data.validation, data.test
 print(
     f"{len(train)} training, {len(validation)} validation, {len(test)} test images, each {tuple(train.images[0].shape)}"
 )
+lab.show(lab.course_map(here=1), alt=lab.course_map_alt(here=1))
 
 # %% [markdown] tags=["step-surprise"]
 # ## A digit that nobody showed
@@ -73,14 +75,15 @@ def recall_without(digit, temperature, epochs=60, lr=5e-3):
 
 # %% [markdown] tags=["step-predict"]
 # **Predict.** What share of the sixes will the student recognise, with $T = 1$ and with $T = 8$? Put your guesses in
-# and run the cell. The next one hides each digit in turn: was 6 a lucky choice?
+# and run the cell; then the next two. The last hides each digit in turn: was 6 a lucky choice?
+
+# %%
+guess = {"T = 1": None, "T = 8": None}  # shares from 0 to 1, such as 0.2 or "20 %"
+predict("01-unseen-six", guess)
 
 # %% tags=["nbval-ignore-output", "hide-answer"]
-guess = {1: None, 8: None}  # shares from 0 to 1, such as {1: 0.05, 8: 0.1}
-
-recall = {temperature: recall_without(6, temperature) for temperature in (1, 8)}
-for temperature, share in recall.items():
-    print(f"T = {temperature}: your guess {guess[temperature]}, measured {share:.2f}")
+recall = {f"T = {temperature}": recall_without(6, temperature) for temperature in (1, 8)}
+predict("01-unseen-six", measured=recall)
 
 # %% tags=["claim", "hide-answer"]
 digits = range(10)
@@ -518,26 +521,78 @@ print("scikit-learn finds the same temperature:", abs(theirs - fitted) < 0.01 * 
 # %% [markdown] tags=["step-exercises"]
 # ## Exercises
 #
-# Answer the interview question from the top aloud, in two minutes, before you open the list below. Give yourself a
-# point for each item.
-#
-# <details><summary>What a senior answer contains</summary>
-#
-# 1. A soft label is a distribution over all classes; the sizes of the *wrong* ones say what an image resembles. A
-# hard label is silent on that, and says a thing with full force even where the image is unclear.
-# 2. Temperature divides logits and makes those sizes loud enough to learn from; it keeps the order of the classes,
-# raises entropy, and has the unit of logits.
-# 3. A gain comes from what the teacher knows and the labels at hand do not tell: few labels, or a class nobody
-# showed; and only if $T$ is high enough to let it through. Where this teacher errs, the right class is still among
-# its first three.
-# 4. A teacher that saw no more than the student gave no gain that could be told from zero; with all labels its sign
-# hung on the images. You saw both.
-# 5. How to find out: paired seeds, a baseline tuned as hard, an interval and what it covers, and the labels that the
-# teacher saw.
-#
-# **Red flags:** "the teacher is more accurate, so the student is", "four is the standard temperature", "distillation
-# always helps".
-# </details>
+# Each card answers at once, and a wrong answer gets a reason; try one. What you type is saved outside this notebook.
+# Where a card asks for code, write it in the cell below it and run that cell. The last two are questions from
+# interviews: answer in your own words first, then score yourself. The very last is the one from the top of this lesson.
+
+# %%
+ask("odds-at-two")
+
+# %%
+ask("softmax-of-three")
+
+# %%
+ask("softmax-with-temperature")
+
+
+# %%
+def soften(z, temperature):
+    """Logits [N, K] or [K] -> probabilities of the same shape: [0, 0] gives [0.5, 0.5] at any temperature."""
+    # your code here
+
+
+check("softmax-with-temperature", soften)
+
+# %%
+ask("what-temperature-keeps")
+
+# %%
+ask("temperature-reads-logits")
+
+# %%
+ask("smoothing-or-soft")
+
+# %%
+ask("entropy-of-soft-labels")
+
+
+# %%
+def entropy_bits(p):
+    """Probabilities [N, K] -> entropy of each row in bits [N]: [[0.5, 0.5]] gives [1.0]."""
+    # your code here
+
+
+check("entropy-of-soft-labels", entropy_bits)
+
+# %%
+ask("entropy-grows-with-temperature")
+
+# %%
+ask("double-softmax-floor")
+
+# %%
+ask("temperature-for-confidence")
+
+
+# %%
+def find_temperature(z, confidence):
+    """Logits [K], a confidence between 1/K and 1 -> T, a float: [ln 9, 0] and 0.75 give 2."""
+    # your code here
+
+
+check("temperature-for-confidence", find_temperature)
+
+# %%
+ask("how-soft-labels-are-made")
+
+# %%
+ask("labels-right-teacher-wrong")
+
+# %% [markdown]
+# What you have done, what was hard, and what to look at again:
+
+# %%
+board()
 
 # %% [markdown] tags=["step-takeaway"]
 # ## Take away

@@ -331,10 +331,7 @@ def open_notebook(page: Page, server: LabServer, path: str | Path, *, timeout: f
     relative = path.resolve().relative_to(server.root) if path.is_absolute() else path
     page.goto(f"{server.url}/lab/tree/{relative.as_posix()}?token={server.token}&reset", timeout=timeout * 1000)
     page.wait_for_selector(".jp-NotebookPanel .jp-Notebook", timeout=timeout * 1000)
-    page.wait_for_function(
-        """() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'""",
-        timeout=timeout * 1000,
-    )
+    wait_for_kernel(page, timeout=timeout)
     page.evaluate("() => window.jupyterapp.commands.execute('application:toggle-left-area')")
 
 
@@ -378,6 +375,60 @@ def cell_errors(page: Page) -> list[str]:
 def save_notebook(page: Page) -> None:
     """Save the open notebook, and wait until it is written."""
     page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+
+
+def run_cell(page: Page, index: int, source: str | None = None, *, timeout: float = 60, wait: bool = True) -> None:
+    """Run one cell, with a new source if one is given; ``wait`` until the kernel is idle again."""
+    page.evaluate(
+        """([index, source]) => {
+            const notebook = window.jupyterapp.shell.currentWidget.content;
+            if (source !== null) notebook.model.cells.get(index).sharedModel.setSource(source);
+            notebook.deselectAll();
+            notebook.activeCellIndex = index;
+            window.kdRun = {done: false};
+            window.jupyterapp.commands.execute('notebook:run-cell').finally(() => { window.kdRun.done = true; });
+        }""",
+        [index, source],
+    )
+    if wait:
+        page.wait_for_function("() => window.kdRun.done", timeout=timeout * 1000)
+
+
+def restart_kernel(page: Page, *, timeout: float = 60) -> None:
+    """Restart the kernel of the open notebook, as the button does, and wait until the new one is idle."""
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    wait_for_kernel(page, timeout=timeout)
+
+
+def kill_kernel(page: Page) -> None:
+    """Have the kernel end at once, with no chance to tidy up, and wait until the server has started another."""
+    page.evaluate(
+        """() => {
+            const {kernel} = window.jupyterapp.shell.currentWidget.sessionContext.session;
+            window.kdKilled = new Promise((resolve) => {
+                const watch = (_, status) => {
+                    if (status === 'autorestarting' || status === 'restarting' || status === 'dead') resolve(status);
+                };
+                kernel.statusChanged.connect(watch);
+            });
+            kernel.requestExecute({code: 'import os; os.kill(os.getpid(), 9)'});
+        }"""
+    )
+    page.evaluate("() => window.kdKilled")
+    wait_for_kernel(page)
+
+
+def shut_down_kernel(page: Page) -> None:
+    """End the kernel of the open notebook; the next one that opens it gets a new one."""
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+
+
+def wait_for_kernel(page: Page, *, timeout: float = 60) -> None:
+    """Wait until the open notebook has a kernel that is idle."""
+    page.wait_for_function(
+        """() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'""",
+        timeout=timeout * 1000,
+    )
 
 
 def set_theme(page: Page, theme: str) -> None:

@@ -44,6 +44,20 @@
     };
   }
 
+  /** What a student with one hidden layer costs. Twin: width_state in twins.py. */
+  function widthState(width, { inputs, classes, teacher }) {
+    const parameters = inputs * width + width + width * classes + classes;
+    const macs = inputs * width + width * classes;
+    return {
+      width,
+      parameters,
+      bytes: 4 * parameters, // float32
+      macs,
+      fewerParameters: teacher.parameters / parameters,
+      fewerMacs: teacher.macs / macs,
+    };
+  }
+
   // ------------------------------------------------------------------ 2. tools
 
   const SVG = "http://www.w3.org/2000/svg";
@@ -85,6 +99,22 @@
   /** A true minus sign, and no "-0.0". */
   function signedText(value) {
     return value.toFixed(1).replace(/^-0\.0$/, "0.0").replace("-", "\u2212");
+  }
+
+  /** 1210 as "1,210". */
+  function countText(number) {
+    return String(number).replace(/\B(?=(\d{3})+$)/g, ",");
+  }
+
+  /** "6.8\u00d7" below ten, "1,124\u00d7" above. */
+  function ratioText(ratio) {
+    const text = ratio < 9.95 ? (Math.round(10 * ratio) / 10).toFixed(1) : countText(Math.round(ratio));
+    return `${text}\u00d7`;
+  }
+
+  /** "96.6 %" for 0.966. */
+  function percentText(share) {
+    return `${(Math.round(1000 * share) / 10).toFixed(1)} %`;
   }
 
   function shorten(text, length) {
@@ -141,7 +171,10 @@
    * Horizontal bars, a row each: signs and name | bar over a reference mark | number.
    * The reference is "pale" (a broad pale bar behind) or "outline" (a dashed frame).
    */
-  function barChart(host, { count, domain, ticks, reference, nameWidth, numberWidth, rowHeight = 22, guide }) {
+  function barChart(host, {
+    count, domain, ticks, reference, nameWidth, numberWidth, rowHeight = 22, guide, nameLength = 12,
+    tickText = (tick) => String(tick).replace("-", "\u2212"),
+  }) {
     const plotHeight = count * rowHeight;
     const height = plotHeight + 22;
     const svg = shape("svg", { role: "img", height, class: `kd-bars kd-${reference}` });
@@ -183,7 +216,7 @@
       for (const { tick, line, text } of grid) {
         set(line, { x1: x(tick), x2: x(tick) });
         text.setAttribute("x", x(tick));
-        text.textContent = String(tick).replace("-", "\u2212");
+        text.textContent = tickText(tick);
       }
       if (guideLine) set(guideLine, { x1: x(guide), x2: x(guide) });
       for (const row of rows) row.number.setAttribute("x", width - 2);
@@ -213,7 +246,7 @@
         row.label.setAttribute("visibility", item.label ? "visible" : "hidden");
         row.top.setAttribute("visibility", item.top ? "visible" : "hidden");
         row.group.classList.toggle("kd-is-top", Boolean(item.top));
-        row.name.textContent = shorten(item.name, 12);
+        row.name.textContent = shorten(item.name, nameLength);
         row.number.textContent = item.text;
         for (const [name, value] of Object.entries(item.data)) row.bar.dataset[name] = value;
       });
@@ -223,21 +256,23 @@
     return { update };
   }
 
-  /** A curve over log T with a dot on it and a ceiling above it. */
-  function curveChart(host, { xDomain, xTicks, yDomain, yTicks, ceiling, ceilingText, xTitle, height = 194 }) {
-    const left = 34;
+  /** A curve over a log axis with a dot on it and a ceiling above it; `points` of it may be marked as measured. */
+  function curveChart(host, {
+    xDomain, xTicks, yDomain, yTicks, ceiling, ceilingText, xTitle, height = 194, left = 34, points = 0,
+    xText = String, yText = (tick) => (tick === 0 ? "0" : tick.toFixed(1)),
+  }) {
     const bottom = height - 40;
     const svg = shape("svg", { role: "img", height, class: "kd-curve" });
     const add = (tag, attributes) => svg.appendChild(shape(tag, attributes));
     const y = linear(yDomain, [bottom, 6]);
     const horizontal = yTicks.map((tick) => {
       const text = add("text", { class: "kd-tick", x: left - 7, y: y(tick), dy: "0.36em", "text-anchor": "end" });
-      text.textContent = tick === 0 ? "0" : tick.toFixed(1);
+      text.textContent = yText(tick);
       return add("line", { class: tick === 0 ? "kd-axis" : "kd-grid", x1: left, y1: y(tick), y2: y(tick) });
     });
     const vertical = xTicks.map((tick) => {
       const text = add("text", { class: "kd-tick", y: bottom + 17, "text-anchor": "middle" });
-      text.textContent = String(tick);
+      text.textContent = xText(tick);
       return { tick, text, line: add("line", { class: "kd-grid", y1: bottom, y2: bottom + 4 }) };
     });
     const top = add("line", { class: "kd-ceiling", x1: left, y1: y(ceiling), y2: y(ceiling) });
@@ -247,6 +282,7 @@
     title.textContent = xTitle;
     const drop = add("line", { class: "kd-drop", y2: bottom });
     const path = add("path", { class: "kd-line" });
+    const marks = Array.from({ length: points }, () => add("circle", { class: "kd-mark", r: 3.5 }));
     const dot = add("circle", { class: "kd-dot", r: 6 });
     host.append(svg);
 
@@ -272,6 +308,7 @@
       svg.setAttribute("aria-label", state.name);
       if (state.newCurve) {
         path.setAttribute("d", "M" + state.curve.map(([t, h]) => `${x(t).toFixed(2)},${y(h).toFixed(2)}`).join(" L"));
+        marks.forEach((mark, index) => set(mark, { cx: x(state.curve[index][0]), cy: y(state.curve[index][1]) }));
       }
       const [cx, cy] = [x(state.at[0]), y(state.at[1])];
       set(dot, { cx, cy });
@@ -495,7 +532,116 @@
     draw();
   }
 
-  const PANELS = { temperature: temperaturePanel };
+  /** The sentence under the width panel; twin: WidthState.summary. */
+  function widthSummary(state, { accuracies, speedups, teacher }, step) {
+    const times = speedups.map(({ name, values }) => `${ratioText(values[step])} faster on ${name}`).join(", ");
+    return `width ${state.width}: ${countText(state.parameters)} parameters, ${countText(state.bytes)} bytes, `
+      + `${countText(state.macs)} MACs, ${percentText(accuracies[step])} right; against the teacher `
+      + `${ratioText(state.fewerParameters)} fewer parameters, ${ratioText(state.fewerMacs)} fewer MACs, ${times}, `
+      + `and ${percentText(teacher.accuracy)} right`;
+  }
+
+  /**
+   * What the width of a student's hidden layer buys, and what it costs.
+   * data: widths, inputs, classes, teacher {parameters, macs, accuracy}, accuracies[widths],
+   *       speedups [{name, values[widths]}], decades (end of the log axis), step (the default width).
+   */
+  function widthPanel(form, data) {
+    const { widths, inputs, classes, teacher, accuracies, speedups } = data;
+    const states = widths.map((width) => widthState(width, data));
+    const state = { step: data.step };
+    const measured = speedups.map(({ name }) => `time, ${name}`);
+    const names = ["parameters", "bytes", "MACs", ...measured];
+    const savings = (step) => [states[step].fewerParameters, states[step].fewerParameters, states[step].fewerMacs,
+      ...speedups.map(({ values }) => values[step])];
+
+    const slider = stepSlider({
+      label: "Width h of the hidden layer",
+      steps: widths,
+      text: (width) => `h = ${width}`,
+      landmarks: Object.fromEntries(widths.map((width) => [width, ""])),
+      changed(index) { state.step = index; draw(); },
+    });
+    const reset = element("button", { type: "button", class: "kd-reset" }, "Reset");
+    reset.addEventListener("click", () => {
+      state.step = data.step;
+      draw();
+    });
+
+    const sums = part("sums", "What it costs: arithmetic");
+    const lines = ["parameters", "bytes", "MACs"].map((name) => {
+      const sum = element("span", { class: "kd-sum" });
+      sums.canvas.append(element("div", { class: "kd-sum-name" }, name), sum);
+      return sum;
+    });
+
+    const start = widths[data.step];
+    const saved = part("saved", "How many times less than the teacher",
+      element("div", { class: "kd-keys" }, keyEntry("bar", "at h"), keyEntry("outline", `at h = ${start}`), "log scale"));
+    const savedChart = barChart(saved.canvas, {
+      count: names.length, domain: [0, data.decades], ticks: Array.from({ length: data.decades + 1 }, (_, i) => i),
+      reference: "outline", nameWidth: 16 + 6.6 * Math.max(...names.map((name) => name.length)), numberWidth: 58,
+      rowHeight: 28, nameLength: 24, tickText: (tick) => (tick < 3 ? `${10 ** tick}\u00d7` : `${10 ** (tick - 3)}k\u00d7`),
+    });
+
+    const skill = part("skill", "");
+    const skillChart = curveChart(skill.canvas, {
+      xDomain: [states[0].parameters, teacher.parameters],
+      xTicks: [100, 1000, 10000, 100000].filter((tick) => tick < teacher.parameters),
+      xText: countText,
+      yDomain: [0, 1.15],
+      yTicks: [0, 0.25, 0.5, 0.75],
+      yText: (tick) => `${100 * tick} %`,
+      left: 44,
+      ceiling: teacher.accuracy,
+      ceilingText: `teacher: ${percentText(teacher.accuracy)}`,
+      xTitle: "parameters, log scale; the teacher\u2019s at the right edge",
+      points: widths.length,
+    });
+
+    const line = element("output", { class: "kd-summary", "aria-live": "polite" });
+    form.append(
+      element("div", { class: "kd-controls" }, slider.node, reset),
+      element("div", { class: "kd-parts" }, sums.node, saved.node, skill.node),
+      line);
+
+    function draw() {
+      const now = states[state.step];
+      const { width: h } = now;
+      const accuracy = accuracies[state.step];
+      slider.set(state.step);
+      const terms = [
+        [`${inputs} \u00d7 ${h} + ${h} + ${h} \u00d7 ${classes} + ${classes}`, now.parameters],
+        [`4 \u00d7 ${countText(now.parameters)}`, now.bytes],
+        [`${inputs} \u00d7 ${h} + ${h} \u00d7 ${classes}`, now.macs],
+      ];
+      terms.forEach(([sum, result], index) => {
+        lines[index].replaceChildren(`${sum} = `, element("b", { "data-value": result }, countText(result)));
+      });
+      const values = savings(state.step);
+      const before = savings(data.step);
+      savedChart.update({
+        name: `Times less than the teacher at h = ${h}: ` + names.map((name, i) => `${name} ${ratioText(values[i])}`).join(", "),
+        items: names.map((name, i) => ({
+          name, value: Math.log10(values[i]), reference: Math.log10(before[i]), text: ratioText(values[i]),
+          data: { ratio: values[i], reference: before[i] },
+        })),
+      });
+      skill.heading.textContent = `Accuracy ${percentText(accuracy)} with ${countText(now.parameters)} parameters`;
+      skillChart.update({
+        name: `Accuracy against parameters on a log axis, rising towards the teacher's ${percentText(teacher.accuracy)}; `
+          + `${percentText(accuracy)} at h = ${h}`,
+        curve: states.map(({ parameters }, i) => [parameters, accuracies[i]]), newCurve: true,
+        at: [now.parameters, accuracy],
+        data: { parameters: now.parameters, accuracy },
+      });
+      line.textContent = widthSummary(now, data, state.step);
+    }
+
+    draw();
+  }
+
+  const PANELS = { temperature: temperaturePanel, width: widthPanel };
 
   // ------------------------------------------------------------------ 5. style
   // Text takes the page's own colour, so that it is readable in light and dark; --kd-* colours come from theme.py.
@@ -551,6 +697,11 @@ body[data-jp-theme-light="false"] .kd-explorable, body[data-theme="dark"] .kd-ex
 .kd-explorable .kd-part-image { grid-column: span 4; }
 .kd-explorable .kd-part-logits, .kd-explorable .kd-part-probabilities { grid-column: span 10; }
 .kd-explorable .kd-part-others, .kd-explorable .kd-part-entropy { grid-column: span 12; }
+.kd-explorable .kd-part-sums { grid-column: 1 / -1; }
+.kd-explorable .kd-part-saved, .kd-explorable .kd-part-skill { grid-column: span 12; }
+.kd-explorable .kd-part-sums .kd-canvas { display: grid; grid-template-columns: auto 1fr; gap: 2px 18px; }
+.kd-explorable .kd-sum-name { color: var(--kd-muted); }
+.kd-explorable .kd-sum b { font-weight: 700; }
 .kd-explorable .kd-heading { font-weight: 600; margin-bottom: 6px; }
 .kd-explorable .kd-note { color: var(--kd-muted); }
 .kd-explorable .kd-left { margin: 0 0 8px; }
@@ -581,6 +732,7 @@ body[data-jp-theme-light="false"] .kd-explorable, body[data-theme="dark"] .kd-ex
 .kd-explorable .kd-guide { stroke: currentColor; stroke-width: 1.5; stroke-dasharray: 1.5 3; }
 .kd-explorable .kd-ceiling { stroke: var(--kd-muted); stroke-dasharray: 6 4; }
 .kd-explorable .kd-line { fill: none; stroke: var(--kd-bar); stroke-width: 2.5; }
+.kd-explorable .kd-mark { fill: var(--kd-bar); }
 .kd-explorable .kd-drop { stroke: var(--kd-muted); stroke-dasharray: 2 3; }
 .kd-explorable .kd-dot { fill: var(--kd-first); stroke: var(--jp-layout-color1, #fff); stroke-width: 2; }
 .kd-explorable .kd-summary { display: block; min-height: 2.8em; margin-top: 14px; padding-top: 10px; border-top: 1px solid var(--kd-soft); }
