@@ -182,6 +182,38 @@ def test_there_is_enough_of_every_kind() -> None:
         assert sum(one.lesson == lesson for one in BANK) >= 3
 
 
+PUBLISHED = [
+    "first-exercise",
+    "compression-four-numbers",
+    "born-again-network",
+    "what-shrinks-the-file",
+    "cost-of-a-teacher",
+    "overhead-limits-speed-up",
+    "frozen-teacher-size",
+    "fair-latency-ratio",
+    "distillation-or-compression",
+    "why-distil",
+    "name-the-techniques",
+    "odds-at-two",
+    "softmax-of-three",
+    "softmax-with-temperature",
+    "what-temperature-keeps",
+    "temperature-reads-logits",
+    "smoothing-or-soft",
+    "entropy-of-soft-labels",
+    "entropy-grows-with-temperature",
+    "double-softmax-floor",
+    "temperature-for-confidence",
+    "how-soft-labels-are-made",
+    "labels-right-teacher-wrong",
+]
+
+
+def test_a_slug_is_for_ever() -> None:
+    """Learners' stores refer to slugs: add new ones here, never take one away."""
+    assert sorted(PUBLISHED) == sorted(one.slug for one in BANK)
+
+
 def test_no_letter_is_a_good_guess() -> None:
     letters = [
         option.id for one in BANK for field in one.fields if field.type == "choice" for option in field.options

@@ -270,3 +270,27 @@ def test_a_near_miss_is_told_to_be_one_and_still_does_not_pass() -> None:
     verdict = grade("odds-at-two", 0.765)
     assert verdict.outcome == INCORRECT
     assert "Close: to within 1 %" in verdict.message
+
+
+# --------------------------------------------------------------------------------------------------------------- code
+
+CODE = [one for one in bank() if one.kind == "code"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(CODE), st.text(max_size=80))
+def test_any_text_as_code_gets_a_verdict_and_is_never_right(one: Exercise, text: str) -> None:
+    verdict = grade(one.slug, text)
+    assert verdict.outcome in (INVALID, NOT_ATTEMPTED)
+    assert verdict.message or verdict.outcome == NOT_ATTEMPTED
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(CODE), st.data())
+def test_a_reference_with_a_slip_of_the_finger_gets_a_verdict_in_words(one: Exercise, data: st.DataObject) -> None:
+    source = one.reference
+    place = data.draw(st.integers(0, len(source) - 1))
+    typed = data.draw(st.sampled_from(["", "-", "0", "(", " ", "z", "*"]))
+    verdict = grade(one.slug, source[:place] + typed + source[place + 1 :])
+    assert verdict.outcome in OUTCOMES
+    assert verdict.message or verdict.outcome == NOT_ATTEMPTED

@@ -472,3 +472,77 @@ def scroll_to_output(page: Page, index: int, *, timeout: float = 20) -> Locator:
     output.wait_for(state="visible", timeout=timeout * 1000)
     output.evaluate("(element) => element.scrollIntoView({block: 'start'})")
     return output
+
+
+# ----------------------------------------------------------------------------- what panels and lessons have in common
+
+
+def assert_contrast(panel: Locator, theme: str, *, fills: Sequence[str], strokes: Sequence[str]) -> None:
+    """Text stands out by 4.5 to 1 and marks by 3 to 1 (WCAG AA), on a ground that fits the theme."""
+    measured = panel.evaluate(_CONTRASTS, {"fills": list(fills), "strokes": list(strokes)})
+    assert len(measured["text"]) > 30
+    assert {text: ratio for text, ratio in measured["text"].items() if ratio < 4.5} == {}
+    assert {mark: ratio for mark, ratio in measured["marks"].items() if ratio < 3} == {}
+    assert (measured["background"] < 0.5) == (theme == "dark")
+
+
+_CONTRASTS = """(panel, {fills, strokes}) => {
+    // A canvas turns any CSS colour, color-mix() included, into bytes, and blends what is half transparent.
+    const context = Object.assign(document.createElement('canvas'), {width: 1, height: 1})
+        .getContext('2d', {willReadFrequently: true});
+    const over = (...layers) => {
+        context.clearRect(0, 0, 1, 1);
+        for (const layer of layers) { context.fillStyle = layer; context.fillRect(0, 0, 1, 1); }
+        return Array.from(context.getImageData(0, 0, 1, 1).data.slice(0, 3));
+    };
+    const luminance = (rgb) => {
+        const [r, g, b] = rgb.map((c) => c / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const ground = getComputedStyle(panel).backgroundColor;
+    const contrast = (color) => {
+        const [a, b] = [luminance(over(ground, color)), luminance(over(ground))];
+        return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    };
+    const text = {};
+    for (const node of panel.querySelectorAll('text, span, b, i, legend, button, output, .kd-heading, .kd-note')) {
+        const own = Array.from(node.childNodes).some((child) => child.nodeType === Node.TEXT_NODE && child.data.trim());
+        const style = getComputedStyle(node);
+        if (own) text[`${node.getAttribute('class')}: ${node.textContent}`] =
+            contrast(node instanceof SVGElement ? style.fill : style.color);
+    }
+    const marks = {};
+    for (const selector of fills) {
+        marks[selector] = contrast(getComputedStyle(panel.querySelector(selector)).fill);
+    }
+    for (const selector of strokes) {
+        marks[selector] = contrast(getComputedStyle(panel.querySelector(selector)).stroke);
+    }
+    return {text, marks, background: luminance(over(ground))};
+}"""
+
+
+class StoredLesson:
+    """A lesson as it is committed: its cells, and where to find one."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.cells = nbformat.read(REPOSITORY / "notebooks" / name, as_version=4).cells
+
+    def cell_with(self, text: str) -> int:
+        """Index of the first code cell whose source contains ``text``."""
+        return next(i for i, cell in enumerate(self.cells) if cell.cell_type == "code" and text in cell.source)
+
+    def assert_claims_hold(self, page: Page, copy: Path) -> None:
+        """After Run All no cell raised, and every claim printed what it printed when it was committed."""
+        assert cell_errors(page) == []
+        save_notebook(page)
+        rerun = nbformat.read(copy, as_version=4)
+        claims = [i for i, cell in enumerate(self.cells) if "claim" in cell.metadata.get("tags", [])]
+        assert len(claims) >= 6
+        for i in claims:
+            assert _printed(rerun.cells[i]) == _printed(self.cells[i])
+
+
+def _printed(cell: dict[str, Any]) -> str:
+    return "".join("".join(output["text"]) for output in cell.get("outputs", []) if output["output_type"] == "stream")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import harness
-import nbformat
 import pytest
 from test_width_explorable import assert_panel_shows
 
@@ -20,21 +19,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-LESSON = "00_start_here.ipynb"
+LESSON = harness.StoredLesson("00_start_here.ipynb")
 START = WIDTHS.index(16)
-
-
-def stored() -> Any:
-    return nbformat.read(NOTEBOOKS / LESSON, as_version=4)
-
-
-def cell_with(text: str) -> int:
-    """Index of the code cell whose source contains ``text``."""
-    return next(i for i, cell in enumerate(stored().cells) if cell.cell_type == "code" and text in cell.source)
-
-
-def printed(cell: dict[str, Any]) -> str:
-    return "".join("".join(output["text"]) for output in cell.get("outputs", []) if output["output_type"] == "stream")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +38,7 @@ def lesson(browser: Browser, work: Path, start_lab: Callable[..., Any]) -> Itera
     page = context.new_page()
     page.set_default_timeout(20_000)
     try:
-        harness.open_notebook(page, start_lab(work), LESSON)
+        harness.open_notebook(page, start_lab(work), LESSON.name)
         harness.run_all(page, timeout=240)
         yield page
     finally:
@@ -60,24 +46,18 @@ def lesson(browser: Browser, work: Path, start_lab: Callable[..., Any]) -> Itera
 
 
 def test_every_claim_of_the_lesson_holds_again(lesson: Page, work: Path) -> None:
-    assert harness.cell_errors(lesson) == []
-    harness.save_notebook(lesson)
-    rerun = nbformat.read(work / LESSON, as_version=4)
-    claims = [i for i, cell in enumerate(stored().cells) if "claim" in cell.metadata.get("tags", [])]
-    assert len(claims) >= 6
-    for i in claims:
-        assert printed(rerun.cells[i]) == printed(stored().cells[i])
+    LESSON.assert_claims_hold(lesson, work / LESSON.name)
 
 
 def test_the_map_says_where_you_are(lesson: Page) -> None:
-    output = harness.scroll_to_output(lesson, cell_with("course_map(here=0)"))
+    output = harness.scroll_to_output(lesson, LESSON.cell_with("course_map(here=0)"))
     image = output.locator("img")
     assert image.get_attribute("alt") == course_map_alt(0)
     assert image.evaluate("image => image.getBoundingClientRect().width") == pytest.approx(900, abs=2)
 
 
 def test_the_width_slider_answers_to_keys_with_the_right_numbers(lesson: Page) -> None:
-    output = harness.scroll_to_output(lesson, cell_with("width_explorable("))
+    output = harness.scroll_to_output(lesson, LESSON.cell_with("width_explorable("))
     output.locator(".kd-live").wait_for()
     data = json.loads(output.locator(".kd-data").evaluate("script => script.textContent"))
     wide = assert_panel_shows(lesson, data, START)
@@ -92,7 +72,7 @@ def test_the_width_slider_answers_to_keys_with_the_right_numbers(lesson: Page) -
 
 
 def test_the_first_card_answers_a_wrong_answer_with_a_reason(lesson: Page) -> None:
-    output = harness.scroll_to_output(lesson, cell_with('ask("first-exercise")'))
+    output = harness.scroll_to_output(lesson, LESSON.cell_with('ask("first-exercise")'))
     field = output.get_by_role("textbox").first
     field.fill("25")
     output.get_by_role("button", name="Check").click()
@@ -106,7 +86,7 @@ def test_the_first_card_answers_a_wrong_answer_with_a_reason(lesson: Page) -> No
 def test_every_picture_has_words_and_stays_on_a_white_card(lesson: Page, theme: str, tmp_path: Path) -> None:
     harness.set_theme(lesson, theme)
     for text in ("course_map(here=0)", "ratio_bars(", "line_panels(", "compare_points("):
-        output = harness.scroll_to_output(lesson, cell_with(text))
+        output = harness.scroll_to_output(lesson, LESSON.cell_with(text))
         image = output.locator("img").first
         assert len(image.get_attribute("alt") or "") > 40
         assert image.evaluate("image => getComputedStyle(image).backgroundColor") == "rgb(255, 255, 255)"

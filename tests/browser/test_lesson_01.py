@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import harness
-import nbformat
 import pytest
 from test_temperature_explorable import assert_panel_shows
 
@@ -21,20 +20,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-LESSON = "01_soft_labels.ipynb"
-STORED = nbformat.read(NOTEBOOKS / LESSON, as_version=4)
-
-
-def cell_with(text: str) -> int:
-    """Index of the code cell whose source contains ``text``."""
-    return next(i for i, cell in enumerate(STORED.cells) if cell.cell_type == "code" and text in cell.source)
-
-
-PANEL_CELL, LAB_CELL = cell_with("temperature_explorable("), cell_with("DistillationLab(")
-
-
-def printed(cell: dict[str, Any]) -> str:
-    return "".join("".join(output["text"]) for output in cell.get("outputs", []) if output["output_type"] == "stream")
+LESSON = harness.StoredLesson("01_soft_labels.ipynb")
+PANEL_CELL, LAB_CELL = LESSON.cell_with("temperature_explorable("), LESSON.cell_with("DistillationLab(")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +39,7 @@ def lesson(browser: Browser, work: Path, start_lab: Callable[..., Any]) -> Itera
     page = context.new_page()
     page.set_default_timeout(20_000)
     try:
-        harness.open_notebook(page, start_lab(work), LESSON)
+        harness.open_notebook(page, start_lab(work), LESSON.name)
         harness.run_all(page, timeout=300)
         yield page
     finally:
@@ -66,13 +53,7 @@ def panel_data(markup: str) -> dict[str, Any]:
 
 
 def test_every_claim_of_the_lesson_holds_again(lesson: Page, work: Path) -> None:
-    assert harness.cell_errors(lesson) == []
-    harness.save_notebook(lesson)
-    rerun = nbformat.read(work / LESSON, as_version=4)
-    claims = [i for i, cell in enumerate(STORED.cells) if "claim" in cell.metadata.get("tags", [])]
-    assert len(claims) >= 6
-    for i in claims:
-        assert printed(rerun.cells[i]) == printed(STORED.cells[i])
+    LESSON.assert_claims_hold(lesson, work / LESSON.name)
 
 
 def test_the_temperature_slider_answers_to_keys_with_the_right_numbers(lesson: Page) -> None:
@@ -116,14 +97,14 @@ def test_a_fresh_copy_answers_before_anything_was_run(
 ) -> None:
     """``kdlab lab`` signs the copies it makes; JupyterLab would show only the fallback picture otherwise."""
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
-    copy = tmp_path / "work" / LESSON
+    copy = tmp_path / "work" / LESSON.name
     sync(NOTEBOOKS, copy.parent)
     trust([copy])
     server = start_lab(copy.parent, environment={"JUPYTER_DATA_DIR": str(tmp_path / "data")})
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     try:
         page = context.new_page()
-        harness.open_notebook(page, server, LESSON)
+        harness.open_notebook(page, server, LESSON.name)
         output = harness.scroll_to_output(page, PANEL_CELL)
         output.get_by_role("slider").focus()
         page.keyboard.press("End")
@@ -136,7 +117,7 @@ def test_a_fresh_copy_answers_before_anything_was_run(
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_pictures_stay_on_a_white_card_and_have_words_in_both_themes(lesson: Page, theme: str, tmp_path: Path) -> None:
     harness.set_theme(lesson, theme)
-    index = cell_with("recalls = {")
+    index = LESSON.cell_with("recalls = {")
     output = harness.scroll_to_output(lesson, index)
     image = output.locator("img").first
     assert (image.get_attribute("alt") or "").startswith("Share of an unseen digit")
@@ -145,9 +126,9 @@ def test_pictures_stay_on_a_white_card_and_have_words_in_both_themes(lesson: Pag
 
 
 def test_the_exported_lesson_answers_with_no_kernel_and_no_network(page: Page, tmp_path: Path) -> None:
-    copy = tmp_path / LESSON
-    copy.write_text((NOTEBOOKS / LESSON).read_text(encoding="utf-8"), encoding="utf-8")
-    data = panel_data("".join(STORED.cells[PANEL_CELL].outputs[0]["data"]["text/html"]))
+    copy = tmp_path / LESSON.name
+    copy.write_text((NOTEBOOKS / LESSON.name).read_text(encoding="utf-8"), encoding="utf-8")
+    data = panel_data("".join(LESSON.cells[PANEL_CELL].outputs[0]["data"]["text/html"]))
     harness.block_network(page)
     page.goto(harness.export_html(copy).as_uri())
     page.get_by_role("slider").focus()

@@ -404,47 +404,12 @@ def test_in_jupyterlab_text_has_contrast_in_both_themes(lab_page: Page, tmp_path
     harness.set_theme(lab_page, theme)
     panel = lab_page.locator(f"{PANEL} .kd-live")
     harness.screenshot(panel, tmp_path / f"{theme}.png")
-    measured = panel.evaluate(CONTRASTS)
-    assert len(measured["text"]) > 30
-    assert {text: ratio for text, ratio in measured["text"].items() if ratio < 4.5} == {}
-    assert {mark: ratio for mark, ratio in measured["marks"].items() if ratio < 3} == {}
-    assert (measured["background"] < 0.5) == (theme == "dark")
-
-
-CONTRASTS = """(panel) => {
-    // A canvas turns any CSS colour, color-mix() included, into bytes, and blends what is half transparent.
-    const context = Object.assign(document.createElement('canvas'), {width: 1, height: 1})
-        .getContext('2d', {willReadFrequently: true});
-    const over = (...layers) => {
-        context.clearRect(0, 0, 1, 1);
-        for (const layer of layers) { context.fillStyle = layer; context.fillRect(0, 0, 1, 1); }
-        return Array.from(context.getImageData(0, 0, 1, 1).data.slice(0, 3));
-    };
-    const luminance = (rgb) => {
-        const [r, g, b] = rgb.map((c) => c / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
-    const ground = getComputedStyle(panel).backgroundColor;
-    const contrast = (color) => {
-        const [a, b] = [luminance(over(ground, color)), luminance(over(ground))];
-        return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    };
-    const text = {};
-    for (const node of panel.querySelectorAll('text, span, b, i, legend, button, output, .kd-heading, .kd-note')) {
-        const own = Array.from(node.childNodes).some((child) => child.nodeType === Node.TEXT_NODE && child.data.trim());
-        const style = getComputedStyle(node);
-        if (own) text[`${node.getAttribute('class')}: ${node.textContent}`] =
-            contrast(node instanceof SVGElement ? style.fill : style.color);
-    }
-    const marks = {};
-    for (const selector of ['.kd-row:not(.kd-is-top) .kd-bar', '.kd-is-top .kd-bar', '.kd-dot']) {
-        marks[selector] = contrast(getComputedStyle(panel.querySelector(selector)).fill);
-    }
-    for (const selector of ['.kd-line', '.kd-outline .kd-reference', '.kd-guide', '.kd-ceiling']) {
-        marks[selector] = contrast(getComputedStyle(panel.querySelector(selector)).stroke);
-    }
-    return {text, marks, background: luminance(over(ground))};
-}"""
+    harness.assert_contrast(
+        panel,
+        theme,
+        fills=[".kd-row:not(.kd-is-top) .kd-bar", ".kd-is-top .kd-bar", ".kd-dot"],
+        strokes=[".kd-line", ".kd-outline .kd-reference", ".kd-guide", ".kd-ceiling"],
+    )
 
 
 def test_an_untrusted_notebook_shows_the_picture(lab: harness.LabServer, executed: Path, page: Page) -> None:
