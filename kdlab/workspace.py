@@ -31,7 +31,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-_HIDDEN = "hide-answer"
+_HIDDEN, _FOLDED = "hide-answer", "fold-source"
 STATE_NAME = ".kdlab-lessons.json"
 _PART_SUFFIX = ".kdlab-part"
 _NOT_LESSONS = {"src", "__pycache__", ".ipynb_checkpoints"}
@@ -147,17 +147,22 @@ def _sync_one(
 def handed_out(content: bytes) -> bytes:
     """A lesson as a learner gets it: without the outputs of cells tagged ``hide-answer``, which ask for a guess first.
 
-    Other files, and lessons with nothing to hide, stay as they are.
+    Cells tagged ``fold-source`` come folded, since their code would tell: they run as they are, and a click opens
+    them. Other files, and lessons with nothing to hide, stay as they are.
     """
     try:
         notebook = json.loads(content)
-        hidden = [cell for cell in notebook["cells"] if _HIDDEN in cell["metadata"].get("tags", []) and cell["outputs"]]
+        tagged = [(cell, cell["metadata"].get("tags", [])) for cell in notebook["cells"]]
+        hidden = [cell for cell, tags in tagged if _HIDDEN in tags and cell["outputs"]]
+        folded = [cell for cell, tags in tagged if _FOLDED in tags]
     except (ValueError, KeyError, TypeError, AttributeError):
         return content
-    if not hidden:
+    if not hidden and not folded:
         return content
     for cell in hidden:
         cell["outputs"], cell["execution_count"] = [], None
+    for cell in folded:
+        cell["metadata"]["jupyter"] = {"source_hidden": True}
     return (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode()
 
 

@@ -44,9 +44,15 @@ def test_variables_have_the_values_they_are_given() -> None:
         evaluate("v/T**3", {"beta": 2, "v": 3})
 
 
+def test_a_product_without_its_star_is_explained() -> None:
+    with pytest.raises(ExpressionError, match=r"write a product with a star, m\*c"):
+        evaluate("o + mc", {"o": 1, "m": 2, "c": 3})
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
+        ("inf", "a finite expression is wanted"),
         ("", "cannot be read"),
         ("banana!", "cannot be read"),
         ("1/0", "divides by zero"),

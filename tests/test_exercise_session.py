@@ -196,10 +196,11 @@ def test_no_guess_is_fine_and_is_not_saved(blank: Any) -> None:
     assert "your guess     none   measured" in repr(predict("p", measured=3))
 
 
-def test_the_first_guess_counts_and_one_after_the_fact_is_called_so() -> None:
+def test_the_last_guess_before_the_measurement_counts_and_one_after_it_is_called_so() -> None:
+    predict("p", 7)
     predict("p", 1)
     predict("p", measured=3)
-    predict("p", 3)
+    assert "came after the measurement, so an earlier guess counts: 3" in repr(predict("p", 3))
     assert "your guess        1   measured        3" in repr(predict("p", measured=3))
     predict("late", None)
     predict("late", measured=5)
@@ -211,6 +212,11 @@ def test_running_a_measurement_again_adds_nothing() -> None:
     for _ in range(3):
         predict("p", measured={"a": 1.5})
     assert len(_events("p")) == 1
+
+
+def test_a_misspelt_name_in_a_guess_is_told() -> None:
+    predict("p", {"points": 5})
+    assert "(nothing was measured under the name points)" in repr(predict("p", measured={"points lost": 2}))
 
 
 def test_a_guess_may_be_anything() -> None:

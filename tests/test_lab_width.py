@@ -137,4 +137,4 @@ def test_plain_text_is_one_stable_sentence() -> None:
     text = panel(width=1)._repr_mimebundle_()["text/plain"]
     assert "\n" not in text
     assert "at width 1: 85 parameters, 340 bytes, 74 MACs, 10.0 % right" in text
-    assert "6.9× faster on 1 image, 453× faster on 500 images, and 98.7 % right" in text
+    assert "10.0 % right (the teacher: 98.7 %); against the teacher 1,780× fewer parameters" in text

@@ -165,6 +165,13 @@ def test_review_puts_unsolved_first_then_what_is_due_then_new_ones_of_lessons_be
     ]
 
 
+def test_curiosity_after_solving_is_not_held_against_anyone() -> None:
+    events = [attempt("a", "correct", 0), *(attempt("a", "incorrect", hours / 24) for hours in (0.1, 1, 11))]
+    assert (one(*events).wrong, hardness(one(*events)), one(*events).attempts) == (0, 0.0, 4)
+    events.append(attempt("a", "incorrect", 0.6))
+    assert one(*events).wrong == 1
+
+
 def test_an_open_answer_waits_for_its_score() -> None:
     question = Stub("o1", kind="open")
     for outcome, why in (("not attempted", "You wrote an answer; score it"), ("incorrect", "Tried once")):

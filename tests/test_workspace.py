@@ -88,6 +88,17 @@ def test_answers_to_a_guess_are_handed_out_without_their_outputs(lessons: Path, 
     assert sync(lessons, work) == Report()  # what was handed out counts as untouched
 
 
+def test_code_that_would_tell_is_handed_out_folded_and_whole(lessons: Path, work: Path) -> None:
+    cell = {"cell_type": "code", "source": "6 * 7", "outputs": [], "execution_count": 3}
+    cells = [{**cell, "metadata": {"tags": ["fold-source"]}}, {**cell, "metadata": {}}]
+    (lessons / LESSON).write_text(json.dumps({"cells": cells, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}))
+    sync(lessons, work)
+    folded, shown = json.loads((work / LESSON).read_text(encoding="utf-8"))["cells"]
+    assert folded["metadata"]["jupyter"] == {"source_hidden": True}
+    assert folded["source"] == "6 * 7"
+    assert shown == cells[1]
+
+
 def test_notebook_that_was_only_opened_is_refreshed_but_one_that_was_run_is_kept(lessons: Path, work: Path) -> None:
     def write(path: Path, text: str, count: int | None, **metadata: object) -> None:
         cell = {"cell_type": "code", "source": text, "outputs": [], "execution_count": count}

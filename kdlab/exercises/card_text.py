@@ -73,7 +73,8 @@ def asleep(one: Exercise) -> str:
     A notebook that is opened again finds its cards' views and a kernel that does not know them. The script says what
     to do in place of JupyterLab's error; where scripts do not run, the Markdown is shown anyway.
     """
-    words = f"{WORDS[one.language]['exercise']}: {one.title}. {WORDS[one.language]['asleep']}"
+    end = "" if one.title.endswith(("?", "？")) else "."
+    words = f"{WORDS[one.language]['exercise']}: {one.title}{end} {WORDS[one.language]['asleep']}"
     return f'<div class="kd-asleep" data-kd-words="{html.escape(words, quote=True)}"></div><script>{_ASLEEP}</script>'
 
 

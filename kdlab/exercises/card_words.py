@@ -47,8 +47,8 @@ WORDS: dict[str, dict[str, str]] = {
         "arithmetic": "Numbers, these names, + - * / ** ( ) and {functions} are understood.",
         "starter": "To start from",
         "code_how": (
-            "Write the function in a code cell of the notebook and run that cell (Shift+Enter). Then press Check: it "
-            "looks at the <code>{name}</code> that the notebook has at that moment."
+            "Write it in the code cell below and run that cell (Shift+Enter), which checks it, too. Check, here, looks "
+            "at the <code>{name}</code> that the notebook has at that moment."
         ),
         "checked_code": "The code that was checked last",
         "correct": "Correct.",
@@ -80,11 +80,11 @@ WORDS: dict[str, dict[str, str]] = {
         "checking": "Checking ...",
         "working": "One moment ...",
         "busy": "Waiting for the running cell. Your answer is kept, and is looked at when that cell is done.",
-        "dead": "The kernel is not answering. Your text is kept; run this cell again to go on.",
+        "dead": "The kernel is not answering. Your text is kept; run the lesson's first code cell, then this one.",
         "stopped": "The check was stopped. Your answer is kept.",
         "fault": "Something went wrong in the course's own code, not in your answer, which is kept: `{error}`",
         "run": "Run this cell to answer.",
-        "asleep": "Run this cell (Shift+Enter) to answer. What you answered before comes back.",
+        "asleep": "Run the lesson's first code cell, then this one (Shift+Enter). What you answered before comes back.",
         "language": "en",
     },
     "zh": {
@@ -129,7 +129,7 @@ WORDS: dict[str, dict[str, str]] = {
         "arithmetic": "可以使用数字、上述名称、+ - * / ** ( ) 以及 {functions}。",
         "starter": "起始代码",
         "code_how": (
-            "在笔记本的代码单元中写出函数并运行该单元（Shift+Enter），然后按“检查”：检查的是笔记本此刻的 "
+            "在下面的代码单元中写出函数并运行该单元（Shift+Enter），运行时也会检查。这里的“检查”看的是笔记本此刻的 "
             "<code>{name}</code>。"
         ),
         "checked_code": "上次检查的代码",

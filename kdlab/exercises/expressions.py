@@ -110,7 +110,7 @@ def _value(node: ast.expr, variables: Mapping[str, float]) -> float:
         case ast.Name(id=name) if name in _CONSTANTS:
             return _CONSTANTS[name]
         case ast.Name(id=name):
-            raise ExpressionError(f"{name!r} is no name that is known here{_allowed(variables)}")
+            raise ExpressionError(_unknown(name, variables))
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_value(operand, variables)
         case ast.UnaryOp(op=ast.UAdd(), operand=operand):
@@ -120,6 +120,14 @@ def _value(node: ast.expr, variables: Mapping[str, float]) -> float:
         case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in FUNCTIONS:
             return FUNCTIONS[name](_value(argument, variables))
     raise ExpressionError(f"only arithmetic is understood{_allowed(variables)}")
+
+
+def _unknown(name: str, variables: Mapping[str, float]) -> str:
+    if name in ("inf", "infinity", "oo", "nan"):
+        return f"{name!r} is no number that one can go on with: a finite expression is wanted"
+    pairs = [(name[:i], name[i:]) for i in range(1, len(name)) if name[:i] in variables and name[i:] in variables]
+    product = f"; write a product with a star, {'*'.join(pairs[0])}" if pairs else ""
+    return f"{name!r} is no name that is known here{product}{_allowed(variables)}"
 
 
 def _allowed(variables: Mapping[str, float]) -> str:

@@ -135,7 +135,7 @@ def _number(field: Field, value: Any, one: Exercise) -> tuple[str, str]:
     if _close(number, field.answer, field.tolerance):
         return CORRECT, ""
     if field.unit == "%" and _close(number * 100, field.answer, field.tolerance):
-        return INVALID, f"The field asks for per cent: that is {number * 100:g}, not {number:g}."
+        return INVALID, f"The field asks for per cent; {number:g} looks like a share."
     for candidate in (number, number * 100) if field.unit == "%" else (number,):
         near = [m for m in field.wrong if _close(candidate, m.answer, max(field.tolerance, _NEAR))]
         if near:

@@ -164,15 +164,19 @@ class Prediction:
         if self.measured is None:
             if self.guess is None:
                 return ["No guess yet. Put one in and run this cell again, or go on without."]
+            if self.late:
+                return [f"Kept, but it came after the measurement, so an earlier guess counts: {_shown(self.guess)}"]
             return [f"Saved before you look: {_shown(self.guess)}"]
         rows = self.measured if type(self.measured) is dict else {"": self.measured}
         guesses = self.guess if type(self.guess) is dict else dict.fromkeys(rows, self.guess)
         width = max(len(str(name)) for name in rows)
         lines = [
-            f"{name!s:{width}}  your guess {_shown(guesses.get(name)):>8}   measured {_shown(value):>8}"
+            f"{name!s:{width}}  your guess {_shown(guesses.get(name)):>8}   measured {_shown(value):>8}".strip()
             for name, value in rows.items()
         ]
-        return [line.strip() for line in lines] + (["(this guess came after the measurement)"] if self.late else [])
+        if strange := [str(name) for name in guesses if name not in rows]:
+            lines.append(f"(nothing was measured under the name {', '.join(strange)})")
+        return lines + (["(this guess came after the measurement)"] if self.late else [])
 
 
 def predict(slug: str, guess: Any = _MISSING, *, measured: Any = _MISSING) -> Prediction:
@@ -192,18 +196,21 @@ def predict(slug: str, guess: Any = _MISSING, *, measured: Any = _MISSING) -> Pr
         return _revealed(slug, storable(measured), events)
     if guess is _MISSING or _no_guess(guess):
         return Prediction(slug, None)
+    looked = any(event.action == "measurement" for event in events)
     saved = store.append(slug, "prediction", answer=storable(guess))
-    return Prediction(slug, storable(guess), notice=saved.notice)
+    return Prediction(slug, storable(guess), late=looked, notice=saved.notice)
 
 
 def _revealed(slug: str, measured: Any, events: list[Event]) -> Prediction:
-    """The measurement beside the first guess; kept, so that a guess that comes after it can be told from one before."""
-    first = next((event for event in events if event.action == "prediction"), None)
+    """The measurement beside the last guess before it; kept, so that a guess after it can be told from one before."""
+    guesses = [event for event in events if event.action == "prediction"]
     looked = next((event for event in events if event.action == "measurement"), None)
+    before = [event for event in guesses if looked is None or event.at < looked.at]
     known = bool(events) and events[-1].action == "measurement" and events[-1].answer == measured
     notice = "" if known else default_store().append(slug, "measurement", answer=measured).notice
-    late = bool(first and looked and looked.at < first.at)
-    return Prediction(slug, first.answer if first else None, measured, late=late, notice=notice)
+    chosen = before[-1] if before else guesses[0] if guesses else None
+    late = chosen is not None and not before
+    return Prediction(slug, chosen.answer if chosen else None, measured, late=late, notice=notice)
 
 
 def _no_guess(guess: Any) -> bool:

@@ -15,6 +15,8 @@ __all__ = ["INTERVALS", "Standing", "due", "hardness", "review", "standings"]
 INTERVALS = (1, 3, 7, 16, 35)
 """Days after which an exercise that was hard comes up again: each correct answer moves it to the next."""
 
+_PLAYTIME = timedelta(hours=12)
+
 _EXERCISE_ACTIONS = {"attempt", "hint", "solution", "draft"}
 
 
@@ -27,7 +29,7 @@ class Standing:
         status: "correct" once an answer was; "tried" after wrong ones only; "seen" after hints, drafts or answers that
             do not count; else "new".
         attempts: how many answers were correct or incorrect; others never count.
-        wrong: how many were incorrect.
+        wrong: how many were incorrect, without those tried out of curiosity in the hours after it was solved.
         hints: number of the furthest hint seen.
         revealed: whether the solution was seen before the first correct answer.
         first_correct_at_attempt: which attempt was the first correct one, from 1.
@@ -134,6 +136,8 @@ def _add_attempt(standing: Standing, event: Event) -> None:
         return
     standing.attempts += 1
     if event.outcome == INCORRECT:
+        if standing.status == "correct" and _time(event.at) < _time(standing.step_at) + _PLAYTIME:
+            return  # just solved: whoever tries wrong answers now is curious, not wrong
         standing.wrong += 1
         standing.status = "correct" if standing.status == "correct" else "tried"
         standing.step, standing.step_at = 0, event.at if standing.solved_at else ""

@@ -42,9 +42,11 @@ def compare_points(
     figure, axes = new_figure(height=2.6)
     places = range(len(ticks))
     columns = list(zip(*groups.values(), strict=True))
+    first = next(iter(groups))  # filled; the others are frames around it, so that equal values show as both
     axes.vlines(places, [min(c) for c in columns], [max(c) for c in columns], color=GREY)
     for (name, values), (color, marker, _) in zip(groups.items(), SERIES, strict=False):
-        axes.plot(places, values, marker, color=color, label=name, clip_on=False, zorder=3)
+        hollow = {"markerfacecolor": "none", "markersize": 10, "markeredgewidth": 1.8} if name != first else {}
+        axes.plot(places, values, marker, color=color, label=name, clip_on=False, zorder=3, **hollow)
     axes.set(xlim=(-0.5, len(ticks) + 0.5), ylim=ylim, xlabel=xlabel, ylabel=ylabel)
     axes.set_xticks(places, [str(tick) for tick in ticks])
     axes.legend(loc="upper right")

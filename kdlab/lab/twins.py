@@ -135,9 +135,9 @@ class WidthState:
         times = ", ".join(f"{ratio_text(value)} faster on {name}" for name, value in speedups.items())
         return (
             f"width {self.width}: {count_text(self.parameters)} parameters, {count_text(self.bytes)} bytes, "
-            f"{count_text(self.macs)} MACs, {percent_text(accuracy)} right; against the teacher "
-            f"{ratio_text(self.fewer_parameters)} fewer parameters, {ratio_text(self.fewer_macs)} fewer MACs, {times}, "
-            f"and {percent_text(teacher_accuracy)} right"
+            f"{count_text(self.macs)} MACs, {percent_text(accuracy)} right (the teacher: "
+            f"{percent_text(teacher_accuracy)}); against the teacher {ratio_text(self.fewer_parameters)} fewer "
+            f"parameters, {ratio_text(self.fewer_macs)} fewer MACs, {times}"
         )
 
 

@@ -19,7 +19,7 @@
 # - **time** two models so that the answer is about the models;
 # - **say** what distillation is, what it is not, and who made the student small.
 #
-# **Time:** 45 minutes, and nearly as long again for all exercises. **You should know** Python, and in outline how a
+# **Time:** 45 minutes, and 55 more for all exercises. **You should know** Python, and in outline how a
 # network is trained in PyTorch. The code is in `kdlab.measure`.
 #
 # > **Interview question.** "We distilled our model, and now it is ten times smaller and ten times faster." What do
@@ -63,10 +63,12 @@ lab.show(lab.course_map(here=0), alt=lab.course_map_alt(here=0))
 # **Shift+Enter** runs a cell and goes to the next. Run them in order, and change them as you like: this notebook is
 # *your copy*, and nothing in it can break the course.
 #
-# - Before a result you are asked for a **guess**. Being wrong is the point: it shows where your picture is off.
+# - Before a result you are asked for a **guess**. Being wrong is the point: it shows where your picture is off. Code
+# that would tell is folded (**•••**): it runs all the same, and a click opens it.
 # - A **panel** has a slider: mouse or arrow keys, and a reset.
 # - An **exercise** has a card. Answer, check, ask for a hint; the solution opens after your first attempt, and an
-# empty card never gets in the way. Answers are saved outside the notebook, so closing or replacing it loses none.
+# empty card never gets in the way. Answers are saved outside the notebook, so closing or replacing it loses none. After
+# a restart, run the first code cell again, then the card's.
 #
 # Here is a first card. Wrong answers are welcome: try one on purpose.
 
@@ -103,7 +105,7 @@ lost = 100 * (accuracy[teacher] - accuracy[student])
 faster = 1 / time_for_one["student"].ratio
 predict("00-small-student", measured={"points lost": lost, "times faster": faster})
 
-# %% tags=["claim", "hide-answer"]
+# %% tags=["claim", "hide-answer", "fold-source"]
 fewer_parameters = measure.count_parameters(teacher) / measure.count_parameters(student)
 less_work = measure.count_macs(teacher, image) / measure.count_macs(student, image)
 figure = lab.ratio_bars(
@@ -136,7 +138,7 @@ print("faster on one image, but less than 50 times:", 1.5 < faster < 50)
 # A dense layer from $n$ to $m$ units has $nm + m$ parameters and $nm$ MACs. A convolution from $c$ to $d$ channels,
 # with $k \times k$ kernels at $P$ places, has $d(ck^2 + 1)$ parameters and $P\,d\,c\,k^2$ MACs: it uses each weight
 # $P$ times. With logits $z$ of shape `(N, K)` (a score for each image and class, before any softmax) and labels $y$ of
-# shape `(N,)`:
+# shape `(N,)` (the bracket is 1 if what it says is true, else 0):
 #
 # $$\text{accuracy} = \frac{1}{N} \sum_{i=1}^{N} \big[\arg\max_k z_{ik} = y_i\big]$$
 #
@@ -147,10 +149,11 @@ print("faster on one image, but less than 50 times:", 1.5 < faster < 50)
 # labels**, a probability for every class) beside or instead of the **hard labels** of the data set.
 #
 # ```text
-# compress   network ── prune, quantize, factorise ──> the network, smaller
+# compress  network ── prune, quantize ... ──> smaller network
 #
-# distil     images ──┬── teacher, frozen ── its probabilities ──┐
-#                     └── student ────────── its probabilities ──┴── loss ──> new weights, same size
+# distil    images ─┬─ teacher, frozen ── probabilities ─┐
+#                   └─ student ────────── probabilities ─┴─> loss
+#           the loss changes the student's weights, never its size
 # ```
 
 # %% [markdown]
@@ -234,7 +237,7 @@ print("two stopwatches agree within a factor of three:", 1 / 3 < by_hand / by_kd
 # ## Play: what does width buy?
 #
 # Train students of eight widths, three of each, on labels alone. **First a question.** Make a student eight times
-# narrower: which bars grow eightfold, and which one hardly moves? How narrow can it get before accuracy gives way?
+# narrower: which bars grow about eightfold, and which hardly moves? How narrow can it get before accuracy gives way?
 # (You are about to choose a width, so accuracies here are on *validation* images.)
 
 # %% tags=["nbval-ignore-output"]
@@ -266,15 +269,17 @@ lab.width_explorable(
 # <details><summary>What you should have seen</summary>
 #
 # Parameters, bytes and MACs follow the width. Time for one image does not: it hardly moves from one end to the other.
+# Time for 500 images lies between, and gains nothing more at the narrow end, where overhead and moving the images are
+# all that is left.
 # Accuracy is flat at first and then falls off a cliff. Good compression stops just before the cliff, and where that
 # is, only a measurement tells.
 # </details>
 #
 # ### Why MACs are not latency
 #
-# A call costs a fixed **overhead** $o$ (Python, one dispatch per layer, memory) and a time $c$ for arithmetic. With
-# $m$ times fewer MACs the arithmetic shrinks to $c/m$ at best; the overhead stays. For a student with one image nearly
-# all is overhead; a large batch spreads it over many images.
+# A call costs a fixed **overhead** $o$ (Python, one dispatch per layer, memory) and a time $t$ for arithmetic. With $f$
+# times fewer MACs the arithmetic takes *about* $t/f$: a MAC does not cost the same in every layer. The overhead stays
+# as long as the number of layers does. For a student with one image nearly all is overhead; a large batch spreads it.
 
 # %% tags=["claim"]
 batches, shown = (1, 4, 16, 64, 256), {"teacher": teacher, "width 128": students[128], "width 16": students[16]}
@@ -288,10 +293,10 @@ figure.axes[0].set_xticks(batches, [str(size) for size in batches])
 lab.show(
     figure,
     alt="Time per call over the number of images, both on log scales. The teacher's time grows with the images; the "
-    "times of two students of very different width lie together and stay flat up to a few dozen images.",
+    "times of two students of very different width lie close together and rise far more slowly.",
 )
 narrow, wide = lab.WIDTHS.index(16), lab.WIDTHS.index(128)
-print("from width 128 to 16, parameters: eight times fewer; time for one image: less than halved:",
+print("from width 128 to 16, parameters: about eight times fewer; time for one image: less than halved:",
       speedups["1 image"][narrow] < 2 * speedups["1 image"][wide])  # fmt: skip
 print("with 500 images width 16 gains far more than with one:", speedups["500 images"][narrow] > 3 * faster)
 
@@ -308,7 +313,7 @@ print("with 500 images width 16 gains far more than with one:", speedups["500 im
 # Distil the student from the *same initial weights* as above, and, as a control, a student with the teacher's own
 # architecture: a **born-again** network.
 
-# %% tags=["claim", "hide-answer"]
+# %% tags=["claim", "hide-answer", "fold-source"]
 before = {name: value.clone() for name, value in teacher.state_dict().items()}
 with seeded(0):
     distilled = MLP(in_features=64, hidden=(16,))
@@ -336,7 +341,8 @@ print("bytes that the born-again network saves:", measure.model_bytes(teacher) -
 # made the student small, when you chose its architecture. Statements one and two are false; so is three: pruning,
 # low rank and quantization need no teacher. Number four is an empirical question. Ask it fairly: the same student,
 # images, epochs and seeds; each arm's learning rate chosen on validation images, from equally many; test images only
-# for the score. The teacher saw the same thousand labels. (It runs once; its logits are cached.)
+# for the score. The teacher saw the same thousand labels. (`distill` takes nine tenths of its loss from the teacher's
+# answers at temperature 4 and one tenth from the labels; lessons 01 and 02 say why. The teacher runs once.)
 
 # %% tags=["nbval-ignore-output"]
 teacher_logits = predict_logits(teacher, train.images)  # (1000, 10)
@@ -381,7 +387,7 @@ print("same size, same work; accuracy of the distilled student:", result.verdict
 # "Fewer weights, so smaller and faster." Take the teacher, and set the smallest nine of ten weights in every layer to
 # zero. Which of the four measures will change?
 
-# %% tags=["claim", "hide-answer"]
+# %% tags=["claim", "hide-answer", "fold-source"]
 pruned = copy.deepcopy(teacher)
 with torch.no_grad():
     for weight in (p for p in pruned.parameters() if p.dim() > 1):
@@ -409,11 +415,11 @@ print("more than ten points of accuracy are gone:", right[teacher] - right[prune
 # another format, other kernels, or whole channels removed (lesson 06, which also wins the accuracy back).
 
 # %% [markdown] tags=["step-broken"]
-# ## Broken run: the copy that is faster than its original
+# ## Broken run: a network against its exact copy
 #
 # A plain script makes a network and an *exact copy*, times one call of each and prints the ratio. What do you expect?
 
-# %% tags=["claim", "hide-answer"]
+# %% tags=["claim", "hide-answer", "fold-source"]
 script = """
 import time, torch
 from torch import nn
@@ -464,7 +470,8 @@ print("the file is the weights, and less than five kilobytes of names and shapes
 #
 # Each card says how hard it is, how much it matters and how long it takes. Where one asks for code, write it in the
 # cell below and run that cell. The last three are open questions from interviews: answer in your own words first, then
-# score yourself. The very last is at the heart of the one from the top of this lesson.
+# score yourself. They look ahead to the whole course: write what you know today, and come back after lesson 08. The
+# very last is at the heart of the question from the top of this lesson.
 
 # %%
 ask("compression-four-numbers")
@@ -513,7 +520,7 @@ board()
 #
 # 1. Four measures: size, work, latency, accuracy. None stands for another; bytes and MACs often sit in different
 # layers.
-# 2. MACs are not latency. Overhead sets a floor that no student, however small, gets under.
+# 2. MACs are not latency. Overhead sets a floor that no narrower student gets under; fewer layers or larger batches do.
 # 3. Distillation is a way to train. It copies no weights and saves no bytes; the student's architecture does.
 # 4. Zeros are not savings, until a format, a kernel or a removed channel makes them so.
 # 5. Warm up, take turns, run an A/A test; and accept "cannot tell".

@@ -85,7 +85,7 @@ predict("01-unseen-six", guess)
 recall = {f"T = {temperature}": recall_without(6, temperature) for temperature in (1, 8)}
 predict("01-unseen-six", measured=recall)
 
-# %% tags=["claim", "hide-answer"]
+# %% tags=["claim", "hide-answer", "fold-source"]
 digits = range(10)
 recalls = {t: [recall_without(digit, t) for digit in progress(digits, f"hiding digits, T = {t}")] for t in (1, 8)}
 figure = lab.compare_points(
@@ -406,7 +406,7 @@ print("the file's first run, repeated here, agrees within 2 points:", gap < 0.02
 # And which $T$? Predict the shape of the curve, then look: few labels, the well-informed teacher, each $T$ tuned
 # anew.
 
-# %% tags=["claim", "hide-answer"]
+# %% tags=["claim", "hide-answer", "fold-source"]
 by_temperature = study["temperature"].contrasts
 figure = lab.interval_chart(by_temperature, xlabel="temperature", ylabel="points above hard labels")
 lab.show(

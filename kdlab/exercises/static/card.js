@@ -337,6 +337,7 @@ function card({ model, root, prefix, kernel, signal }) {
   let note = null; // {html, look}: said in place of the verdict until something happens
   let working = false;
   let timer = 0;
+  let judged = model.get("state").answers;
   let seen = model.get("state").at; // by the kernel's clock, which need not be the page's
   const read = () => Object.fromEntries(fields.map((field) => [field.name, field.read()]));
   const write = (values) => fields.forEach((field) => { if (field.name in values) field.write(values[field.name]); });
@@ -477,6 +478,8 @@ function card({ model, root, prefix, kernel, signal }) {
       write(state.values);
     }
     seen = state.at;
+    if (state.answers !== judged && !working) note = null; // judged meanwhile, by a cell: what was said is past
+    judged = state.answers;
     if (note?.html === words.dead) note = null; // it answers after all
   }
 

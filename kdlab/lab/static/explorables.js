@@ -536,9 +536,9 @@
   function widthSummary(state, { accuracies, speedups, teacher }, step) {
     const times = speedups.map(({ name, values }) => `${ratioText(values[step])} faster on ${name}`).join(", ");
     return `width ${state.width}: ${countText(state.parameters)} parameters, ${countText(state.bytes)} bytes, `
-      + `${countText(state.macs)} MACs, ${percentText(accuracies[step])} right; against the teacher `
-      + `${ratioText(state.fewerParameters)} fewer parameters, ${ratioText(state.fewerMacs)} fewer MACs, ${times}, `
-      + `and ${percentText(teacher.accuracy)} right`;
+      + `${countText(state.macs)} MACs, ${percentText(accuracies[step])} right (the teacher: `
+      + `${percentText(teacher.accuracy)}); against the teacher ${ratioText(state.fewerParameters)} fewer parameters, `
+      + `${ratioText(state.fewerMacs)} fewer MACs, ${times}`;
   }
 
   /**
