@@ -107,9 +107,9 @@ def test_a_solution_counts_as_revealed_only_before_the_first_correct_answer() ->
 def test_hardness_grows_with_each_kind_of_difficulty_and_is_zero_at_ease() -> None:
     assert hardness(Standing("a")) == 0
     assert hardness(one(attempt("a", "correct"))) == 0
-    base = Standing("a", wrong=1, hints=1)
+    base = Standing("a", wrong=1, helped=1)
     for harder in (
-        Standing("a", wrong=2, hints=1), Standing("a", wrong=1, hints=2), Standing("a", wrong=1, hints=1, revealed=True)
+        Standing("a", wrong=2, helped=1), Standing("a", wrong=1, helped=2), Standing("a", wrong=1, helped=1, revealed=True)
     ):  # fmt: skip
         assert hardness(harder) > hardness(base) > 0
 
@@ -163,6 +163,11 @@ def test_review_puts_unsolved_first_then_what_is_due_then_new_ones_of_lessons_be
         "You looked at it and have not answered yet.",
         "New, in lesson 01, which you have begun.",
     ]
+
+
+def test_a_hint_after_solving_makes_nothing_hard() -> None:
+    standing = one(event("a", "hint", 0, 1), attempt("a", "correct", 1), event("a", "hint", 2, 3))
+    assert (standing.hints, standing.helped, hardness(standing)) == (3, 1, 0.5)
 
 
 def test_curiosity_after_solving_is_not_held_against_anyone() -> None:

@@ -2,8 +2,8 @@
 
 In a notebook, ``ask(slug)`` shows a card; in plain code ``check(slug, answer)``, ``hint(slug)`` and ``solution(slug)``
 do the same. ``predict`` keeps a guess until the measurement, ``given`` lets later cells run whatever was answered, and
-``board()`` shows what is done, what was hard and what to review. Nothing here needs torch in the learner's kernel:
-answers that are code run in a process of their own.
+``board()`` shows what is done, what was hard and what to review. Importing this needs no torch: answers that are code
+run in a process of their own.
 
 >>> from kdlab.exercises import grade
 >>> grade("first-exercise", "25 %").outcome

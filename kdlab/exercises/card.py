@@ -27,11 +27,11 @@ from kdlab.exercises import session
 from kdlab.exercises.card_text import asleep, content, markdown, summary
 from kdlab.exercises.card_words import WORDS
 from kdlab.exercises.catalog import LANGUAGES, Exercise, Field, exercise
-from kdlab.exercises.grading import grade, is_blank
+from kdlab.exercises.grading import grade, is_blank, read
 from kdlab.exercises.markup import to_html
 from kdlab.exercises.standing import Standing, standings
 from kdlab.exercises.store import Event, Store, default_store
-from kdlab.exercises.verdict import NOT_ATTEMPTED, Verdict
+from kdlab.exercises.verdict import NOT_ATTEMPTED, OUTCOMES, Verdict
 
 __all__ = ["Card", "ask"]
 
@@ -167,7 +167,7 @@ class Card(anywidget.AnyWidget):
         return {}
 
     def _language(self, message: dict[str, Any]) -> dict[str, Any]:
-        self._exercise = self._exercise.in_language(message["language"])
+        self._exercise = self._exercise.in_language(message["language"])  # refuses what it does not speak
         self.content = content(self._exercise)
         return {}
 
@@ -199,7 +199,8 @@ def _state(one: Exercise, store: Store) -> dict[str, Any]:
     """What the page may know of the learner's answers so far."""
     events = store.events(one.slug)
     now = standings(events).get(one.slug) or Standing(one.slug)
-    attempts = [event for event in events if event.action == "attempt"]
+    # An outcome that is none is of a damaged row, or of a kdlab to come.
+    attempts = [event for event in events if event.action == "attempt" and event.outcome in OUTCOMES]
     answers = [event for event in events if event.action in ("attempt", "draft")]
     last = attempts[-1] if attempts else None
     seen = any(event.action == "solution" for event in events)
@@ -311,12 +312,15 @@ def _raw_value(field: Field, value: Any) -> Any:
             "points": whole.get("points"),
             "flags": whole.get("flags") or [],
         }
-    if field.type == "choices":
-        known = [option.id for option in field.options]
-        return [name for name in known if type(value) in (list, str) and name in value]
     if field.type == "code" or value is None:
-        return ""
-    return f"{value:g}" if type(value) is float and field.type == "line" else str(value)
+        return [] if field.type == "choices" else ""
+    if field.type not in ("choice", "choices", "line"):
+        return str(value)
+    try:  # as it was meant: "C." ticks c
+        meant = read(field, value)
+    except Exception:
+        return [] if field.type == "choices" else ""
+    return meant if field.type == "choices" else str(meant)
 
 
 def _keep_draft(one: Exercise, raw: dict[str, Any]) -> dict[str, Any]:

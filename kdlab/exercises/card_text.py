@@ -11,7 +11,7 @@ from typing import Any
 from kdlab.exercises.card_words import WORDS
 from kdlab.exercises.catalog import LANGUAGES, Exercise, Field
 from kdlab.exercises.expressions import FUNCTIONS
-from kdlab.exercises.markup import to_html
+from kdlab.exercises.markup import inline, to_html
 
 __all__ = ["content", "inline", "markdown", "summary"]
 
@@ -76,13 +76,6 @@ def asleep(one: Exercise) -> str:
     end = "" if one.title.endswith(("?", "？")) else "."
     words = f"{WORDS[one.language]['exercise']}: {one.title}{end} {WORDS[one.language]['asleep']}"
     return f'<div class="kd-asleep" data-kd-words="{html.escape(words, quote=True)}"></div><script>{_ASLEEP}</script>'
-
-
-def inline(text: str) -> str:
-    """HTML of Markdown that stands within a line."""
-    markup = to_html(text)
-    body = markup.removeprefix("<p>").removesuffix("</p>")
-    return markup if "<p>" in body or not markup.startswith("<p>") else body
 
 
 def _about(one: Exercise) -> list[str]:

@@ -92,7 +92,7 @@ class Field:
         label: what is asked for, Markdown.
         unit: of a number, such as "%"; empty if it has none.
         answer: the right value; for code the source of a reference.
-        tolerance: relative, of a number or an expression's values.
+        tolerance: relative, of a number.
         wrong: wrong values with their messages.
         options: of a choice or of choices.
         variables: of an expression, name to the values at which it is probed.
@@ -190,7 +190,13 @@ class Exercise:
         return [answer for answer, _ in self.diagnoses]
 
     def in_language(self, language: str) -> Exercise:
-        """The same exercise with its texts in ``language`` where there are some, else in English."""
+        """The same exercise with its texts in ``language`` where there are some, else in English.
+
+        Raises:
+            ValueError: the course does not speak that language.
+        """
+        if language not in LANGUAGES:
+            raise ValueError(f"language must be one of {', '.join(LANGUAGES)}, got {language!r}")
         return _banks(language)[self.slug]
 
     def _answer(self, values: dict[str, Any]) -> Any:
@@ -287,7 +293,10 @@ def load(folder: Path, language: str = "en") -> list[Exercise]:
                 problems.append(f"{where}: {type(error).__name__}: {error}")
                 continue
             found.append(one)
-            problems += [f"{where}: {problem}" for problem in _problems(one)]
+            try:
+                problems += [f"{where}: {problem}" for problem in _problems(one)]
+            except (TypeError, ValueError, AttributeError) as error:  # a value of the wrong type
+                problems.append(f"{where}: {type(error).__name__}: {error}")
     slugs = [one.slug for one in found]
     problems += [f"{slug}: stands twice in the bank" for slug in sorted({s for s in slugs if slugs.count(s) > 1})]
     if problems:
@@ -321,6 +330,10 @@ def _exercise(entry: Mapping[str, Any], lesson: int, language: str) -> Exercise:
 def _field(item: Mapping[str, Any], language: str) -> Field:
     _refuse_unknown(item, _FIELD_KEYS)
     variables = item.get("variables")
+    for option in item.get("options", []):
+        _refuse_unknown(option, {"id", "text", "correct", "message"})
+    for one in item.get("wrong", []):
+        _refuse_unknown(one, {"answer", "message", "fails"})
     options = [
         Option(
             str(option["id"]), _text(option["text"], "option", language), bool(option.get("correct", False)),
@@ -389,6 +402,8 @@ def _problems(one: Exercise) -> Iterable[str]:
         yield "an open question, and no other, has red flags"
     if (one.kind == "bug_hunt") != bool(one.listing):
         yield "a bug hunt, and no other, has a listing"
+    if one.rubric and not (type(one.passing) is int and 1 <= one.passing <= len(one.rubric)):
+        yield f"pass must be a whole number from 1 to {len(one.rubric)}, got {one.passing!r}"
     for field in one.fields:
         yield from (f"field {field.name}: {problem}" for problem in _field_problems(field, one))
 

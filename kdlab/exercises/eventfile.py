@@ -99,9 +99,11 @@ def reason(error: BaseException) -> str:
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether the disk is full, so that no other file would take the rows either."""
-    return "disk is full" in str(error)
+    """Whether the disk or the learner's share of it is full, so that no other file would take the rows either."""
+    return getattr(error, "sqlite_errorcode", None) in _FULL or "disk is full" in str(error)
 
+
+_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
 
 _REASONS = (
     ("locked", "is locked by another program"),
@@ -109,6 +111,7 @@ _REASONS = (
     ("not a database", "is damaged"),
     ("readonly", "is read-only"),
     ("disk is full", "cannot grow, because the disk is full"),
+    ("disk I/O", "cannot be written: is the disk, or your share of it, full?"),
     ("unable to open", "cannot be opened"),
 )
 

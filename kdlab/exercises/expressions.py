@@ -67,9 +67,9 @@ def evaluate(text: str, variables: Mapping[str, float] | None = None) -> float:
         (10.37..., 0.75, -6.0)
     """
     known = dict(variables or {})
+    if len(text) > _LONGEST:
+        raise ExpressionError(f"that is {len(text)} characters long; an answer here takes at most {_LONGEST}")
     plain = text.translate(_SIGNS).strip()
-    if len(plain) > _LONGEST:
-        raise ExpressionError(f"that is {len(plain)} characters long; an answer here takes at most {_LONGEST}")
     scale = 1.0
     if plain.endswith("%"):
         plain, scale = plain[:-1].strip(), 0.01

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-__all__ = ["to_html"]
+__all__ = ["inline", "to_html"]
 
 
 @cache
@@ -32,6 +32,13 @@ def to_html(text: str) -> str:
         '<p><strong>Half</strong> of $a_1 * b_1$</p>'
     """
     return str(_parser().render(text)).strip()
+
+
+def inline(text: str) -> str:
+    """HTML of Markdown that stands within a line: a title or a label, without a paragraph around it."""
+    markup = to_html(text)
+    body = markup.removeprefix("<p>").removesuffix("</p>")
+    return markup if "<p>" in body or not markup.startswith("<p>") else body
 
 
 def _inline(renderer: Any, tokens: Sequence[Any], index: int, options: Any, env: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -155,7 +154,7 @@ def _line(one: Any, reason: str) -> Line:
 
 
 def _why_hard(standing: Standing) -> str:
-    parts = [_count(standing.wrong, "wrong answer"), _count(standing.hints, "hint")]
+    parts = [_count(standing.wrong, "wrong answer"), _count(standing.helped, "hint")]
     parts += ["solution seen first"] if standing.revealed else []
     told = ", ".join(filter(None, parts))
     return f"{told[0].upper()}{told[1:]}{'' if standing.status == 'correct' else '; not solved yet'}."
@@ -186,18 +185,13 @@ def _html_row(row: LessonRow) -> str:
 
 
 def _html_list(heading: str, lines: Sequence[Line]) -> str:
+    from kdlab.exercises.markup import inline  # only where a notebook shows it
+
     if not lines:
         return ""
     items = "".join(
-        f"<li><b>{_inline(line.title)}</b> (<code>{html.escape(line.slug)}</code>, lesson {line.lesson:02d}): "
+        f"<li><b>{inline(line.title)}</b> (<code>{html.escape(line.slug)}</code>, lesson {line.lesson:02d}): "
         f"{html.escape(line.reason)}</li>"
         for line in lines
     )
     return f"<p><b>{heading}</b></p><ol>{items}</ol>"
-
-
-def _inline(text: str) -> str:
-    """A title, which may hold maths and code, without a paragraph around it."""
-    from kdlab.exercises.markup import to_html
-
-    return re.sub(r"\A<p>(.*)</p>\Z", r"\1", to_html(text), flags=re.DOTALL)

@@ -5,8 +5,8 @@
 
 One worker process (:mod:`kdlab.exercises.worker`) is kept warm beside the kernel: the first answer waits for its import
 of torch (some seconds), later ones take milliseconds; :func:`warm` starts it ahead of time. An answer that loops,
-crashes, prints a gigabyte or asks for all memory ends with a verdict within five seconds, and the next one is judged
-as if nothing had been. Nothing that comes back is unpickled.
+crashes, prints a gigabyte or asks for all memory ends with a verdict within five seconds (and the worker's start, where
+it has to be started first), and the next one is judged as if nothing had been. Nothing that comes back is unpickled.
 
 This protects a learner's kernel from accidents, not from malice: the worker has the learner's own rights.
 No torch here.

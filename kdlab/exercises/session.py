@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kdlab.exercises.catalog import Exercise, exercise
-from kdlab.exercises.grading import grade, is_blank, read_number, unwrapped
+from kdlab.exercises.grading import by_field, grade, is_blank, read, unwrapped
 from kdlab.exercises.markup import to_html
 from kdlab.exercises.plain import plain
 from kdlab.exercises.standing import Standing, standings
@@ -110,7 +110,7 @@ def _tell(slug: str) -> None:
 def given(answer: Any, slug: str) -> Any:
     """The learner's value if it passes, else the reference with a visible note, so that later cells always run.
 
-    A number typed as text comes back as a number; code comes back as a function. Nothing is stored.
+    What was typed as text comes back as the number, the letter or the function that it stands for. Nothing is stored.
     """
     one = exercise(slug)
     verdict = grade(slug, answer)
@@ -122,12 +122,12 @@ def given(answer: Any, slug: str) -> Any:
 
 
 def _usable(one: Exercise, answer: Any) -> Any:
-    """What later cells can work with: a function for code, a number for a number typed as text."""
-    if one.kind == "code" and type(answer) is str:
-        return _function(answer, one.fields[0].function)
-    if one.kind == "numeric" and len(one.fields) == 1:
-        return read_number(answer)
-    return answer
+    """An answer that passes in a form that later cells can work with: numbers, letters, a function for code."""
+    if one.kind == "code":
+        return _function(answer, one.fields[0].function) if type(answer) is str else answer
+    values = by_field(one, answer)
+    found = {field.name: read(field, values[field.name]) for field in one.fields}
+    return next(iter(found.values())) if len(found) == 1 else found
 
 
 def _function(source: str, name: str) -> Any:
@@ -138,8 +138,10 @@ def _function(source: str, name: str) -> Any:
     import torch
 
     scope: dict[str, Any] = {"torch": torch, "F": torch.nn.functional, "nn": torch.nn, "np": np, "math": math}
+    at_hand = set(scope)
     exec(compile(source, f"<{name}>", "exec"), scope)
-    return scope[name]
+    own = [value for key, value in scope.items() if key not in at_hand and callable(value)]
+    return scope[name] if name in scope else own[0]  # as in grading: a single function may have any name
 
 
 # ----------------------------------------------------------------------------------------------------------- predict
@@ -149,27 +151,32 @@ class Prediction:
     """A guess, and once it is known, what was measured beside it.
 
     Attributes:
-        guess: what was saved first, or ``None``.
+        guess: the last one before the measurement, else the first one after it, or ``None``.
         measured: what came out, or ``None``.
         late: whether the guess was made after a measurement was shown.
+        stays: whether a guess made after the measurement was put aside for this one.
+        notice: trouble with saving.
     """
 
-    def __init__(self, slug: str, guess: Any, measured: Any = None, *, late: bool = False, notice: str = "") -> None:
-        self.slug, self.guess, self.measured, self.late, self.notice = slug, guess, measured, late, notice
+    def __init__(
+        self, guess: Any, measured: Any = None, *, late: bool = False, stays: bool = False, notice: str = ""
+    ) -> None:
+        self.guess, self.measured, self.late, self.stays, self.notice = guess, measured, late, stays, notice
 
     def __repr__(self) -> str:
-        return "\n".join([*self._lines(), *filter(None, [self.notice])])
+        lines = [self._before_looking()] if self.measured is None else self._beside_each_other()
+        return "\n".join([*lines, *filter(None, [self.notice])])
 
-    def _lines(self) -> list[str]:
-        if self.measured is None:
-            if self.guess is None:
-                return ["No guess yet. Put one in and run this cell again, or go on without."]
-            if self.late:
-                return [f"Kept, but it came after the measurement, so an earlier guess counts: {_shown(self.guess)}"]
-            return [f"Saved before you look: {_shown(self.guess)}"]
+    def _before_looking(self) -> str:
+        if self.guess is None:
+            return "No guess yet. Put one in and run this cell again, or go on without."
+        when = "Saved, but after the measurement" if self.late else "Saved before you look"
+        return f"{'Your guess from before the measurement stays' if self.stays else when}: {_shown(self.guess)}"
+
+    def _beside_each_other(self) -> list[str]:
         rows = self.measured if type(self.measured) is dict else {"": self.measured}
         guesses = self.guess if type(self.guess) is dict else dict.fromkeys(rows, self.guess)
-        width = max(len(str(name)) for name in rows)
+        width = max((len(str(name)) for name in rows), default=0)
         lines = [
             f"{name!s:{width}}  your guess {_shown(guesses.get(name)):>8}   measured {_shown(value):>8}".strip()
             for name, value in rows.items()
@@ -184,33 +191,42 @@ def predict(slug: str, guess: Any = _MISSING, *, measured: Any = _MISSING) -> Pr
 
     Args:
         slug: a name of its own for this prediction, such as ``"01-unseen-six"``; it need not be in the bank.
-        guess: a number, a text, or a dict of name to either; ``None`` in it means no guess yet.
-        measured: what came out, of the same form; given alone, it shows the saved guess beside it.
+        guess: a number, a text, or a dict of name to either; ``None`` in it means no guess yet. It may be changed
+            until the measurement was shown.
+        measured: what came out, of the same form; it is shown beside the guess.
 
     Returns:
         A :class:`Prediction`: make it the last expression of a cell.
+
+    Raises:
+        TypeError: ``slug`` is no text.
     """
-    store = default_store()
+    if not isinstance(slug, str):
+        raise TypeError(f"slug must be the name of a prediction, such as '01-unseen-six', got {type(slug).__name__}")
+    store, notice, stays = default_store(), "", False
     events = [event for event in store.events(slug) if event.action in ("prediction", "measurement")]
-    if measured is not _MISSING:
-        return _revealed(slug, storable(measured), events)
-    if guess is _MISSING or _no_guess(guess):
-        return Prediction(slug, None)
-    looked = any(event.action == "measurement" for event in events)
-    saved = store.append(slug, "prediction", answer=storable(guess))
-    return Prediction(slug, storable(guess), late=looked, notice=saved.notice)
+    if guess is not _MISSING and not _no_guess(guess):
+        kept, before = storable(guess), _counting(events)
+        stays = before is not None and before.answer != kept and any(e.action == "measurement" for e in events)
+        if not any(event.action == "prediction" and event.answer == kept for event in events[-1:]):
+            saved = store.append(slug, "prediction", answer=kept)
+            notice, events = saved.notice, [*events, saved.event]
+    counting = _counting(events)
+    late = counting is not None and any(e.action == "measurement" for e in events[: events.index(counting)])
+    if measured is _MISSING:
+        return Prediction(counting.answer if counting else None, late=late, stays=stays and not late, notice=notice)
+    result = storable(measured)
+    if not (events and events[-1].action == "measurement" and events[-1].answer == result):
+        notice = notice or store.append(slug, "measurement", answer=result).notice
+    return Prediction(counting.answer if counting else None, result, late=late, notice=notice)
 
 
-def _revealed(slug: str, measured: Any, events: list[Event]) -> Prediction:
-    """The measurement beside the last guess before it; kept, so that a guess after it can be told from one before."""
-    guesses = [event for event in events if event.action == "prediction"]
-    looked = next((event for event in events if event.action == "measurement"), None)
-    before = [event for event in guesses if looked is None or event.at < looked.at]
-    known = bool(events) and events[-1].action == "measurement" and events[-1].answer == measured
-    notice = "" if known else default_store().append(slug, "measurement", answer=measured).notice
-    chosen = before[-1] if before else guesses[0] if guesses else None
-    late = chosen is not None and not before
-    return Prediction(slug, chosen.answer if chosen else None, measured, late=late, notice=notice)
+def _counting(events: list[Event]) -> Event | None:
+    """The guess that counts: the last one before the first measurement, else the first one after it."""
+    looked = next((place for place, event in enumerate(events) if event.action == "measurement"), len(events))
+    before = [event for event in events[:looked] if event.action == "prediction"]
+    after = [event for event in events[looked:] if event.action == "prediction"]
+    return before[-1] if before else after[0] if after else None
 
 
 def _no_guess(guess: Any) -> bool:
@@ -254,6 +270,6 @@ def _source(function: types.FunctionType) -> str:
     try:
         text = textwrap.dedent(inspect.getsource(function))
         ast.parse(text)
-    except (OSError, TypeError, SyntaxError, ValueError):
+    except (Exception, SystemExit):  # no source, or a `__wrapped__` that fights back
         return f"<function {function.__name__}>"
     return text

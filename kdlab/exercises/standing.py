@@ -31,6 +31,7 @@ class Standing:
         attempts: how many answers were correct or incorrect; others never count.
         wrong: how many were incorrect, without those tried out of curiosity in the hours after it was solved.
         hints: number of the furthest hint seen.
+        helped: the same before the first correct answer: later ones do not make an exercise hard.
         revealed: whether the solution was seen before the first correct answer.
         first_correct_at_attempt: which attempt was the first correct one, from 1.
         last_answer: what stands in the input: the last draft or attempt; ``None`` if nothing does or it was cleared.
@@ -46,6 +47,7 @@ class Standing:
     attempts: int = 0
     wrong: int = 0
     hints: int = 0
+    helped: int = 0
     revealed: bool = False
     first_correct_at_attempt: int | None = None
     last_answer: Any = None
@@ -69,10 +71,10 @@ def hardness(standing: Standing) -> float:
     """How hard an exercise was: 0 if it went well at once, half a point a hint, 1 a wrong answer, 2 the solution.
 
     Example:
-        >>> hardness(Standing("a", wrong=2, hints=1))
+        >>> hardness(Standing("a", wrong=2, helped=1))
         2.5
     """
-    return standing.wrong + 0.5 * standing.hints + 2.0 * standing.revealed
+    return standing.wrong + 0.5 * standing.helped + 2.0 * standing.revealed
 
 
 def due(standing: Standing) -> datetime | None:
@@ -120,6 +122,7 @@ def _add(standing: Standing, event: Event) -> None:
     elif event.action == "hint":
         number = event.answer if type(event.answer) is int else 1
         standing.hints = max(standing.hints, number)
+        standing.helped = standing.helped if standing.status == "correct" else standing.hints
     elif standing.status != "correct":
         standing.revealed = True
     if standing.status == "new":
@@ -150,8 +153,8 @@ def _add_attempt(standing: Standing, event: Event) -> None:
 
 
 def _why_seen(one: Any, standing: Standing) -> str:
-    if one.kind == "open" and standing.last_verdict:
-        return "You wrote an answer; score it against the rubric."
+    if standing.last_verdict and standing.last_verdict[0] == NOT_ATTEMPTED:
+        return "You wrote an answer; score it against the rubric." if one.kind == "open" else "Begun; parts are open."
     return "You looked at it and have not answered yet."
 
 
@@ -161,7 +164,7 @@ def _why_tried(standing: Standing) -> str:
 
 def _why_due(standing: Standing, now: datetime) -> str:
     what = [f"{standing.wrong} wrong {'answer' if standing.wrong == 1 else 'answers'}"] if standing.wrong else []
-    what += [f"{standing.hints} {'hint' if standing.hints == 1 else 'hints'}"] if standing.hints else []
+    what += [f"{standing.helped} {'hint' if standing.helped == 1 else 'hints'}"] if standing.helped else []
     what += ["a look at the solution"] if standing.revealed else []
     days = (now - _time(standing.step_at)).days
     listed = " and ".join([", ".join(what[:-1]), what[-1]] if len(what) > 1 else what)

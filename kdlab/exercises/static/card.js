@@ -492,7 +492,8 @@ function card({ model, root, prefix, kernel, signal }) {
   function request(kind, payload = {}) {
     if (asked.has(kind)) return;
     asked.add(kind);
-    queue = queue.then(() => perform(kind, payload)).finally(() => asked.delete(kind));
+    queue = queue.then(() => perform(kind, payload)).catch((error) => console.error(error))
+      .finally(() => { asked.delete(kind); working = false; });
   }
 
   async function perform(kind, payload) {
