@@ -109,8 +109,10 @@ def test_hardness_grows_with_each_kind_of_difficulty_and_is_zero_at_ease() -> No
     assert hardness(one(attempt("a", "correct"))) == 0
     base = Standing("a", wrong=1, helped=1)
     for harder in (
-        Standing("a", wrong=2, helped=1), Standing("a", wrong=1, helped=2), Standing("a", wrong=1, helped=1, revealed=True)
-    ):  # fmt: skip
+        Standing("a", wrong=2, helped=1),
+        Standing("a", wrong=1, helped=2),
+        Standing("a", wrong=1, helped=1, revealed=True),
+    ):
         assert hardness(harder) > hardness(base) > 0
 
 

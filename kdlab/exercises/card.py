@@ -31,7 +31,7 @@ from kdlab.exercises.grading import grade, is_blank, read
 from kdlab.exercises.markup import to_html
 from kdlab.exercises.standing import Standing, standings
 from kdlab.exercises.store import Event, Store, default_store
-from kdlab.exercises.verdict import NOT_ATTEMPTED, OUTCOMES, Verdict
+from kdlab.exercises.verdict import CORRECT, NOT_ATTEMPTED, OUTCOMES, Verdict
 
 __all__ = ["Card", "ask"]
 
@@ -238,10 +238,10 @@ def _verdict(one: Exercise, event: Event) -> dict[str, Any]:
     if one.kind != "code":
         again = grade(one.slug, event.answer, language=one.language)
         verdict = again if again.outcome == event.outcome else verdict
-    saved = one.kind == "open" and event.outcome == NOT_ATTEMPTED
+    own = {NOT_ATTEMPTED: "saved_answer", CORRECT: "self_scored"} if one.kind == "open" else {}
     return {
         "outcome": verdict.outcome,
-        "title": words["saved_answer" if saved else verdict.outcome],
+        "title": words[own.get(verdict.outcome, verdict.outcome)],
         "message": to_html(verdict.message),
         "details": dict(verdict.details),
     }

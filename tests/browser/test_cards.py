@@ -185,7 +185,7 @@ def test_text_survives_a_kernel_kill_and_a_reload_before_anything_was_checked(sh
     here.get_by_role("textbox").fill("25")
     start = time.monotonic()
     here.get_by_role("textbox").press("Enter")
-    here.get_by_text("The kernel is not answering. Your text is kept; run this cell again").wait_for()
+    here.get_by_text("The kernel is not answering. Your text is kept; run the lesson").wait_for()
     assert time.monotonic() - start < 5  # it saw the process end, so it need not wait for an answer
     assert "kept in this browser, not saved yet" in here.inner_text()
 
@@ -284,11 +284,11 @@ def test_a_notebook_opened_again_says_what_to_do_in_place_of_an_error(
     path = page.url.split("/tree/")[1].split("?")[0]
     harness.shut_down_kernel(page)
     harness.open_notebook(page, server, path)
-    page.get_by_text("Exercise: Your first answer. Run this cell (Shift+Enter) to answer.").wait_for()
+    page.get_by_text("Exercise: Your first answer. Run the lesson's first code cell, then this one (Shift+Enter).").wait_for()
     assert "model not found" not in page.locator(".jp-Notebook").inner_text()
     harness.run_all(page)
     card(page)
-    assert "Run this cell" not in page.locator(".jp-Notebook").inner_text()
+    assert "first code cell, then" not in page.locator(".jp-Notebook").inner_text()
 
 
 def test_a_page_without_trust_shows_the_exercise_as_text(page: Page, server: harness.LabServer) -> None:
@@ -304,7 +304,7 @@ def test_a_page_without_trust_shows_the_exercise_as_text(page: Page, server: har
     output = harness.scroll_to_output(page, 0)
     output.get_by_text("The ratio that is zero").wait_for()
     assert "count = sum(p.numel()" in output.inner_text()
-    assert output.inner_text().count("Run this cell") == 1
+    assert output.inner_text().count("first code cell, then") == 1
 
 
 def one_of(slug: str) -> Exercise:
