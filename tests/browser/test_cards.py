@@ -304,7 +304,7 @@ def test_a_page_without_trust_shows_the_exercise_as_text(page: Page, server: har
     output = harness.scroll_to_output(page, 0)
     output.get_by_text("The ratio that is zero").wait_for()
     assert "count = sum(p.numel()" in output.inner_text()
-    assert output.inner_text().count("first code cell, then") == 1
+    assert output.inner_text().count("Run this cell") == 1
 
 
 def one_of(slug: str) -> Exercise:
