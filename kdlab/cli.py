@@ -270,7 +270,7 @@ def show_progress(options: argparse.Namespace) -> int:
 
 def export_answers(options: argparse.Namespace) -> int:
     """``kdlab export``: the learner's answers as Markdown, to a file that is not there yet."""
-    from kdlab.exercises.export import export_markdown, write_whole
+    from kdlab.exercises.export import export_markdown, save
 
     text = export_markdown()
     if options.output == "-":
@@ -278,7 +278,7 @@ def export_answers(options: argparse.Namespace) -> int:
         return 0
     path = Path(options.output).expanduser()
     try:
-        write_whole(path, text, overwrite=options.force)
+        save(path, text, overwrite=options.force)
     except FileExistsError:
         raise UsageError(f"{path} is there already; replace it with --force, or name another with --output") from None
     except OSError as error:

@@ -189,8 +189,12 @@ def _put_beside(copy: Path, content: bytes, today: date) -> str | None:
 
 
 def _write(target: Path, content: bytes) -> None:
-    """Write a file wholly or not at all, whatever happens on the way."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(target, content)
+
+
+def write_whole(target: Path, content: bytes) -> None:
+    """Write a file wholly or not at all, whatever happens on the way."""
     part = target.with_name(f".{target.name}.{os.getpid()}{_PART_SUFFIX}")
     try:
         with part.open("wb") as file:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from kdlab.exercises.export import export_markdown, fenced, write_whole
+from kdlab.exercises.export import export_markdown, fenced, save
 from kdlab.exercises.store import Store
 
 
@@ -187,11 +187,11 @@ def test_trouble_with_the_store_is_in_the_export(shelf: Store) -> None:
 
 def test_a_file_is_never_overwritten_unasked(tmp_path: Path) -> None:
     path = tmp_path / "answers.md"
-    write_whole(path, "first é\n")
+    save(path, "first é\n")
     with pytest.raises(FileExistsError):
-        write_whole(path, "second")
+        save(path, "second")
     assert path.read_bytes() == "first é\n".encode()
-    write_whole(path, "third \ud800", overwrite=True)
+    save(path, "third \ud800", overwrite=True)
     assert path.read_text() == "third ?"
     assert [file.name for file in tmp_path.iterdir()] == ["answers.md"]
 
@@ -208,6 +208,6 @@ def test_a_write_that_is_cut_short_leaves_the_old_file_whole(
 
     monkeypatch.setattr(*((os, "fsync") if step == "fsync" else (Path, "replace")), killed)
     with pytest.raises(KeyboardInterrupt):
-        write_whole(path, "new", overwrite=True)
+        save(path, "new", overwrite=True)
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["answers.md"]

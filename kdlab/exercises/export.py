@@ -14,8 +14,9 @@ from kdlab.exercises.plain import to_json
 from kdlab.exercises.standing import Standing, standings
 from kdlab.exercises.store import Event, Store, default_store
 from kdlab.exercises.verdict import NOT_ATTEMPTED
+from kdlab.workspace import write_whole
 
-__all__ = ["export_markdown", "fenced", "write_whole"]
+__all__ = ["export_markdown", "fenced", "save"]
 
 
 def export_markdown(store: Store | None = None, exercises: Sequence[Any] | None = None) -> str:
@@ -48,7 +49,7 @@ def export_markdown(store: Store | None = None, exercises: Sequence[Any] | None 
     return "\n\n".join(blocks) + "\n"
 
 
-def write_whole(path: Path, text: str, *, overwrite: bool = False) -> None:
+def save(path: Path, text: str, *, overwrite: bool = False) -> None:
     """Write a text file wholly or not at all.
 
     Raises:
@@ -57,16 +58,7 @@ def write_whole(path: Path, text: str, *, overwrite: bool = False) -> None:
     """
     if not overwrite and os.path.lexists(path):
         raise FileExistsError(f"{path} is there already")
-    part = path.with_name(f".{path.name}.{os.getpid()}.kdlab-part")
-    try:
-        with part.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    write_whole(path, text.encode("utf-8", errors="replace"))
 
 
 def fenced(text: str, language: str = "text") -> str:

@@ -284,7 +284,9 @@ def test_a_notebook_opened_again_says_what_to_do_in_place_of_an_error(
     path = page.url.split("/tree/")[1].split("?")[0]
     harness.shut_down_kernel(page)
     harness.open_notebook(page, server, path)
-    page.get_by_text("Exercise: Your first answer. Run the lesson's first code cell, then this one (Shift+Enter).").wait_for()
+    page.get_by_text(
+        "Exercise: Your first answer. Run the lesson's first code cell, then this one (Shift+Enter)."
+    ).wait_for()
     assert "model not found" not in page.locator(".jp-Notebook").inner_text()
     harness.run_all(page)
     card(page)
