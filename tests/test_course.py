@@ -422,7 +422,10 @@ def steps(course: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "notebooks" / "01.ipynb").touch()
 
     def call(command: list[str], **options: Any) -> int:
-        assert Path(options["env"]["KDLAB_HOME"]).is_dir()
+        home = Path(options["env"]["KDLAB_HOME"])
+        assert home.is_dir()
+        assert not list(home.iterdir())  # no step finds what another one left
+        (home / "progress.sqlite3").touch()
         name = next(
             step.name for step in reversed(course.STEPS) if command[1 : 1 + len(step.arguments)] == step.arguments
         )

@@ -41,6 +41,7 @@ def test_the_core_imports_no_library_it_may_not_need() -> None:
 
 def test_exercises_need_no_torch_in_the_learners_kernel() -> None:
     code = (
+        "import os, tempfile; os.environ['KDLAB_HOME'] = tempfile.mkdtemp(); "
         "from kdlab.exercises import bank, board, check, grade, hint, predict, solution; bank(); repr(board()); "
         "check('first-exercise', 25)"
     )

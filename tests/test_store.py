@@ -509,7 +509,7 @@ def failing(message: str, *, only: Path | None = None) -> Callable[[Path, float]
     ("message", "said"),
     [
         ("attempt to write a readonly database", "is read-only"),
-        ("disk I/O error", "cannot be used (disk I/O error)"),
+        ("disk I/O error", "cannot be written: is the disk, or your share of it, full?"),
         ("database is locked", "is locked by another program"),
     ],
 )

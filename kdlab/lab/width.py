@@ -63,7 +63,7 @@ def width_explorable(
     Example:
         >>> width_explorable([0.5] * 8, {"1 image": [2.0] * 8}, teacher_parameters=24100, teacher_macs=236800,
         ...     teacher_accuracy=0.9, width=32)
-        Width panel (h from 1 to 128), at width 32: 2,410 parameters, 9,640 bytes, 2,368 MACs, 50.0 % right; ...
+        Width panel (h from 1 to 128), at width 32: 2,410 parameters, 9,640 bytes, 2,368 MACs, 50.0 % right ...
     """
     shares = _checked("accuracies", accuracies, lowest=0, highest=1)
     times = _checked_speedups(speedups)
