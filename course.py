@@ -594,9 +594,8 @@ def test(environment: Environment, only: Sequence[str]) -> int:
     results = []  # type: List[Tuple[Step, str, float]]
     with tempfile.TemporaryDirectory(prefix="kdlab-test-") as homes:
         for step in steps:
-            home = (
-                Path(homes) / step.name
-            )  # of its own: lessons are compared as a learner sees them who has done nothing
+            # A home of its own: lessons are compared as a learner sees them who has done nothing yet.
+            home = Path(homes) / step.name
             home.mkdir(exist_ok=True)
             say("\n=== {}: {}".format(step.name, step.what))
             start = time.monotonic()

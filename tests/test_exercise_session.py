@@ -110,6 +110,19 @@ def test_listeners_hear_of_every_change() -> None:
     assert heard == ["first-exercise"] * 3
 
 
+def test_a_view_that_fails_costs_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[str] = []
+
+    def broken(slug: str) -> None:
+        raise RuntimeError("no page")
+
+    monkeypatch.setattr(session, "_listeners", [broken, heard.append])
+    with pytest.warns(UserWarning, match="no page"):
+        assert check("first-exercise", 75).outcome == CORRECT
+    assert heard == ["first-exercise"]
+    assert len(_events()) == 1
+
+
 # ---------------------------------------------------------------------------------------------------- hint, solution
 
 

@@ -6,6 +6,7 @@ import ast
 import inspect
 import textwrap
 import types
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -101,7 +102,10 @@ def subscribe(listener: Callable[[str], None]) -> None:
 
 def _tell(slug: str) -> None:
     for listener in _listeners:
-        listener(slug)
+        try:
+            listener(slug)
+        except Exception as error:  # the attempt is saved: a card that cannot be redrawn must not cost the verdict
+            warnings.warn(f"a view of {slug} could not be brought up to date: {error!r}", stacklevel=3)
 
 
 # ------------------------------------------------------------------------------------------------------------- given
