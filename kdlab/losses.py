@@ -8,22 +8,43 @@ Conventions, the same in every function of this module:
 * the factor ``temperature**2`` is included wherever a temperature is taken;
 * losses are means over positions, of sums over classes; natural logarithms, so nats;
 * half precision is computed in float32, and a loss is returned in float32 or wider;
-* the teacher never receives a gradient.
+* the teacher never receives a gradient; second derivatives are right.
 
-A loss that returns a wrong number in silence is worse than one that stops, so arguments are checked;
-the check for NaN looks at the result only, and costs one scalar.
+A loss that returns a wrong number in silence is worse than one that stops, so arguments are checked (in
+``logit_checks``); the check for NaN looks at the result only, and costs one scalar. What each loss must satisfy, and
+does, stands in ``loss_properties``.
 """
 
 from __future__ import annotations
 
 import math
-from numbers import Real
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["kd_loss", "soft_targets"]
+from kdlab.logit_checks import (
+    check_finite,
+    check_label_range,
+    check_labels,
+    check_logits,
+    check_same_shape,
+    check_share,
+    check_temperature,
+    check_weight,
+    explain_not_finite,
+)
+
+__all__ = [
+    "dist_loss",
+    "dkd_loss",
+    "js_loss",
+    "kd_loss",
+    "label_smoothing_loss",
+    "mse_logit_loss",
+    "reverse_kl_loss",
+    "soft_targets",
+]
 
 
 def soft_targets(logits: Tensor, temperature: float = 1.0) -> Tensor:
@@ -53,12 +74,12 @@ def soft_targets(logits: Tensor, temperature: float = 1.0) -> Tensor:
         >>> soft_targets(torch.tensor([4.0, 2.0, 0.0]), temperature=4.0)
         tensor([0.5065, 0.3072, 0.1863])
     """
-    _check_logits("logits", logits)
-    _check_temperature(temperature)
+    check_logits("logits", logits)
+    check_temperature(temperature)
     probabilities = _scaled(logits, temperature).softmax(dim=-1)
     # A NaN or an infinity anywhere in a row of logits makes that whole row NaN.
     if probabilities.isnan().any():
-        _check_finite("logits", logits)
+        check_finite("logits", logits)
     return probabilities.to(logits.dtype)
 
 
@@ -102,22 +123,278 @@ def kd_loss(
         >>> kd_loss(student, teacher, torch.tensor([0]), temperature=4.0, alpha=0.7)
         tensor(0.3184)
     """
-    _check_logits("student_logits", student_logits)
-    _check_logits("teacher_logits", teacher_logits)
-    _check_same_shape(student_logits, teacher_logits)
-    _check_temperature(temperature)
-    _check_alpha(alpha)
-    loss = alpha * temperature**2 * _kl(teacher_logits.detach(), student_logits, temperature)
+    _check_pair(student_logits, teacher_logits, temperature)
+    check_share("alpha", alpha, "it is the share of the soft term, 1 - alpha that of the labels")
+    loss = (
+        alpha * temperature**2 / _positions(student_logits) * _kl(teacher_logits.detach(), student_logits, temperature)
+    )
     if alpha < 1:
-        loss = loss + (1 - alpha) * _cross_entropy(student_logits, labels, alpha)
-    if not torch.isfinite(loss):
-        _explain_not_finite(student_logits, teacher_logits, temperature)
+        if labels is None:
+            raise ValueError(
+                f"labels are missing: alpha={alpha} gives the hard term weight {1 - alpha:g}, so labels are needed; "
+                "pass them, or alpha=1 to learn from the teacher alone"
+            )
+        loss = loss + (1 - alpha) * _cross_entropy(student_logits, labels)
+    return _finite(loss, student_logits, teacher_logits, temperature)
+
+
+def reverse_kl_loss(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float = 4.0) -> Tensor:
+    r"""Reverse KL: the divergence with student and teacher exchanged.
+
+    .. math:: L = T^2\, \mathrm{KL}(q^T \,\|\, p^T)
+
+    It weighs the log-ratio by the *student's* probabilities, so it costs little to leave out a class that the
+    teacher believes in and much to believe in one that the teacher rules out: a student too small for all of the
+    teacher's modes keeps one (mode seeking), where ``kd_loss`` spreads over all (mode covering). Its gradient per
+    position is :math:`T\, q_k (\ln\frac{q_k}{p_k} - \mathrm{KL})`, zero for any class that the student has given up.
+
+    References:
+        Gu, Dong, Wei, Huang (2023), MiniLLM: Knowledge Distillation of Large Language Models, arXiv 2306.08543.
+
+    Args:
+        student_logits: shape ``(*, K)`` with ``K >= 2``, floating point and finite.
+        teacher_logits: same shape; detached here.
+        temperature: T, a finite number greater than 0.
+
+    Returns:
+        A scalar, never negative, 0 where the logits agree up to a constant per row.
+
+    Raises:
+        TypeError, ValueError: as :func:`kd_loss`.
+
+    Example:
+        >>> student, teacher = torch.tensor([[2.0, 1.5, 0.1]]), torch.tensor([[3.0, 1.0, 0.2]])
+        >>> reverse_kl_loss(student, teacher, temperature=4.0)
+        tensor(0.2143)
+    """
+    _check_pair(student_logits, teacher_logits, temperature)
+    kl = _kl(student_logits, teacher_logits.detach(), temperature)
+    return _finite(temperature**2 / _positions(student_logits) * kl, student_logits, teacher_logits, temperature)
+
+
+def js_loss(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float = 4.0) -> Tensor:
+    r"""Jensen-Shannon divergence: symmetric, and at most T squared times ln 2 however far apart the two are.
+
+    .. math:: L = T^2 \left[\tfrac12 \mathrm{KL}(p^T \,\|\, m) + \tfrac12 \mathrm{KL}(q^T \,\|\, m)\right],
+        \quad m = \tfrac12 (p^T + q^T)
+
+    Near agreement it is a quarter of the KL divergence. Bounded means: a student that is sure and wrong gets
+    almost no gradient.
+
+    References:
+        Lin (1991), Divergence Measures Based on the Shannon Entropy, IEEE Transactions on Information Theory 37.
+
+    Args:
+        student_logits: shape ``(*, K)`` with ``K >= 2``, floating point and finite.
+        teacher_logits: same shape; detached here.
+        temperature: T, a finite number greater than 0.
+
+    Returns:
+        A scalar, never negative, 0 where the logits agree up to a constant per row.
+
+    Raises:
+        TypeError, ValueError: as :func:`kd_loss`.
+
+    Example:
+        >>> student, teacher = torch.tensor([[2.0, 1.5, 0.1]]), torch.tensor([[3.0, 1.0, 0.2]])
+        >>> js_loss(student, teacher, temperature=4.0)
+        tensor(0.0534)
+    """
+    _check_pair(student_logits, teacher_logits, temperature)
+    log_p = _scaled(teacher_logits.detach(), temperature).log_softmax(dim=-1)
+    log_q = _scaled(student_logits, temperature).log_softmax(dim=-1)
+    log_m = torch.logaddexp(log_p, log_q) - math.log(2)
+    first, second = (F.kl_div(log_m, log_one, reduction="sum", log_target=True) for log_one in (log_p, log_q))
+    loss = temperature**2 / (2 * _positions(student_logits)) * (first + second)
+    return _finite(loss, student_logits, teacher_logits, temperature)
+
+
+def mse_logit_loss(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    r"""Squared distance of the centred logits: what T squared times KL tends to as T grows.
+
+    .. math:: L = \frac{1}{2K} \sum_k \left[(z^s_k - \bar z^s) - (z^t_k - \bar z^t)\right]^2
+
+    A row's mean is taken off first, since no softmax sees it; the gradient per position is the centred difference
+    over K. All classes weigh the same, however improbable: also the noise among the teacher's smallest logits.
+
+    References:
+        Hinton, Vinyals, Dean (2015), Distilling the Knowledge in a Neural Network, arXiv 1503.02531, section 2.1.
+        Ba, Caruana (2014), Do Deep Nets Really Need to be Deep?, arXiv 1312.6184: regression on logits.
+
+    Args:
+        student_logits: shape ``(*, K)`` with ``K >= 2``, floating point and finite.
+        teacher_logits: same shape; detached here.
+
+    Returns:
+        A scalar in squared logits, never negative, 0 where the logits agree up to a constant per row.
+
+    Raises:
+        TypeError, ValueError: as :func:`kd_loss`.
+
+    Example:
+        >>> mse_logit_loss(torch.tensor([[2.0, 0.0]]), torch.tensor([[11.0, 10.0]]))
+        tensor(0.1250)
+    """
+    _check_pair(student_logits, teacher_logits, 1.0)
+    gap = _wide(student_logits) - _wide(teacher_logits.detach())
+    centred = gap - gap.mean(dim=-1, keepdim=True)
+    loss = centred.square().sum() / (2 * student_logits.numel())
+    return _finite(loss, student_logits, teacher_logits, 1.0)
+
+
+def label_smoothing_loss(logits: Tensor, labels: Tensor, *, smoothing: float = 0.1) -> Tensor:
+    r"""Cross-entropy with smoothed labels: the control that softens targets without a teacher.
+
+    .. math:: L = (1 - \varepsilon)\, \mathrm{CE}(y, q) + \frac{\varepsilon}{K} \sum_k -\ln q_k
+
+    The target is the label with weight :math:`1 - \varepsilon + \varepsilon / K` and :math:`\varepsilon / K`
+    everywhere else; its smallest value is that target's entropy, not 0.
+
+    References:
+        Szegedy, Vanhoucke, Ioffe, Shlens, Wojna (2016), Rethinking the Inception Architecture for Computer Vision,
+        arXiv 1512.00567.
+
+    Args:
+        logits: shape ``(*, K)`` with ``K >= 2``, floating point and finite.
+        labels: class indices in ``0 .. K-1``, shape ``(*)``, integer dtype.
+        smoothing: the share spread evenly over all K classes, the label's own included, from 0 to 1.
+
+    Returns:
+        A scalar, never negative, float32 or wider.
+
+    Raises:
+        TypeError, ValueError: as :func:`kd_loss`.
+
+    Example:
+        >>> label_smoothing_loss(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0]), smoothing=0.3)
+        tensor(0.6395)
+    """
+    check_logits("logits", logits)
+    check_share("smoothing", smoothing, "it is the share of the label that is spread over all classes")
+    loss = _cross_entropy(logits, labels, label_smoothing=float(smoothing))
+    if not math.isfinite(loss.detach()):
+        check_finite("logits", logits)
     return loss
+
+
+def dkd_loss(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor,
+    *,
+    temperature: float = 4.0,
+    target_weight: float = 1.0,
+    other_weight: float = 8.0,
+) -> Tensor:
+    r"""Decoupled distillation: the KL divergence taken apart at the label, with a weight for each part.
+
+    With :math:`p_y` the teacher's probability of the label and :math:`\hat p, \hat q` the distributions over the
+    *other* classes, each with sum 1,
+
+    .. math:: \mathrm{KL}(p \| q) = \underbrace{\mathrm{KL}\big((p_y, 1 - p_y) \| (q_y, 1 - q_y)\big)}_{\text{target}}
+        + (1 - p_y) \underbrace{\mathrm{KL}(\hat p \| \hat q)}_{\text{others}}
+
+    and the loss is :math:`T^2 (w_{\text{target}} \cdot \text{target} + w_{\text{other}} \cdot \text{others})`: the
+    factor :math:`1 - p_y`, which mutes the other classes where the teacher is sure, is gone. There is no hard term;
+    add a cross-entropy.
+
+    References:
+        Zhao, Cui, Song, Qiu, Liang (2022), Decoupled Knowledge Distillation, arXiv 2203.08679; its alpha and beta
+        are ``target_weight`` and ``other_weight`` here.
+
+    Args:
+        student_logits: shape ``(*, K)`` with ``K >= 3``, floating point and finite.
+        teacher_logits: same shape; detached here.
+        labels: class indices in ``0 .. K-1``, shape ``(*)``, integer dtype.
+        temperature: T, a finite number greater than 0.
+        target_weight: weight of the binary part, at least 0.
+        other_weight: weight of the part among the other classes, at least 0.
+
+    Returns:
+        A scalar, never negative, 0 where the logits agree up to a constant per row.
+
+    Raises:
+        TypeError, ValueError: as :func:`kd_loss`; with two classes nothing is left to compare among the others.
+
+    Example:
+        >>> student, teacher = torch.tensor([[2.0, 1.5, 0.1]]), torch.tensor([[3.0, 1.0, 0.2]])
+        >>> dkd_loss(student, teacher, torch.tensor([0]), temperature=4.0)
+        tensor(0.5446)
+    """
+    _check_pair(student_logits, teacher_logits, temperature)
+    check_labels(labels, student_logits)
+    classes = student_logits.shape[-1]
+    check_label_range(labels, classes)
+    if classes < 3:
+        raise ValueError(f"dkd_loss needs at least 3 classes, got {classes}: with 2 there is one other class only")
+    check_weight("target_weight", target_weight)
+    check_weight("other_weight", other_weight)
+    target_p, others_p = _apart(_scaled(teacher_logits.detach(), temperature), labels)
+    target_q, others_q = _apart(_scaled(student_logits, temperature), labels)
+    target = F.kl_div(target_q, target_p, reduction="sum", log_target=True)
+    others = F.kl_div(others_q, others_p, reduction="sum", log_target=True)
+    weighted = target_weight * target + other_weight * others
+    return _finite(temperature**2 / labels.numel() * weighted, student_logits, teacher_logits, temperature)
+
+
+def dist_loss(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    *,
+    temperature: float = 4.0,
+    inter_weight: float = 1.0,
+    intra_weight: float = 1.0,
+) -> Tensor:
+    r"""DIST: match correlations instead of values, within each row and within each class.
+
+    .. math:: L = T^2 \Big[ w_{\text{inter}} \operatorname*{mean}_i \big(1 - \rho(q_{i\cdot}, p_{i\cdot})\big)
+        + w_{\text{intra}} \operatorname*{mean}_k \big(1 - \rho(q_{\cdot k}, p_{\cdot k})\big) \Big]
+
+    with :math:`\rho` Pearson's correlation of the soft targets at T: over the classes of one row (inter-class),
+    and over the rows of one class (intra-class). A correlation is blind to scale and shift, so the student may be
+    less sure than the teacher at no cost, and free logits need not end at the teacher's distribution. For the same
+    reason the gradient does not fade as T grows: with the factor T squared, which is the authors', it grows.
+
+    References:
+        Huang, You, Wang, Qian, Xu (2022), Knowledge Distillation from A Stronger Teacher, arXiv 2205.10536.
+
+    Args:
+        student_logits: shape ``(*, K)`` with ``K >= 2`` and at least 2 rows, floating point and finite.
+        teacher_logits: same shape; detached here.
+        temperature: T, a finite number greater than 0.
+        inter_weight: weight of the correlation over classes, at least 0.
+        intra_weight: weight of the correlation over rows, at least 0.
+
+    Returns:
+        A scalar, never negative, 0 where the logits agree up to a constant per row (a row or class without any
+        variation has no correlation, and counts as 1).
+
+    Raises:
+        TypeError, ValueError: as :func:`kd_loss`; a single row has no correlation over rows.
+
+    Example:
+        >>> student = torch.tensor([[2.0, 1.5, 0.1], [0.0, 1.0, 2.0]])
+        >>> dist_loss(student, 2 * student, temperature=1.0)
+        tensor(0.0169)
+    """
+    _check_pair(student_logits, teacher_logits, temperature)
+    check_weight("inter_weight", inter_weight)
+    check_weight("intra_weight", intra_weight)
+    if _positions(student_logits) < 2:
+        raise ValueError("dist_loss needs at least 2 rows, got 1: its intra-class part correlates over the batch")
+    q, p = (_scaled(z, temperature).softmax(dim=-1).flatten(0, -2) for z in (student_logits, teacher_logits.detach()))
+    distance = inter_weight * _uncorrelated(q, p, dim=1) + intra_weight * _uncorrelated(q, p, dim=0)
+    return _finite(temperature**2 * distance, student_logits, teacher_logits, temperature)
+
+
+def _wide(logits: Tensor) -> Tensor:
+    """Float32 or wider."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def _scaled(logits: Tensor, temperature: float) -> Tensor:
     """Logits over T in float32 or wider, shifted to a row maximum of 0 so that a tiny T cannot overflow to NaN."""
-    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    wide = _wide(logits)
     if temperature == 1:
         return wide
     if temperature < 1:
@@ -125,24 +402,34 @@ def _scaled(logits: Tensor, temperature: float) -> Tensor:
     return wide / temperature
 
 
-def _kl(teacher_logits: Tensor, student_logits: Tensor, temperature: float) -> Tensor:
-    """KL(p^T || q^T), mean over positions. Both sides stay in log space, so no log of a rounded zero."""
-    log_p = _scaled(teacher_logits, temperature).log_softmax(dim=-1)
-    log_q = _scaled(student_logits, temperature).log_softmax(dim=-1)
-    total = F.kl_div(log_q, log_p, reduction="sum", log_target=True)
-    return total / _positions(student_logits)
+def _kl(reference: Tensor, other: Tensor, temperature: float) -> Tensor:
+    """KL(reference || other) at T, summed over all rows. Both stay in log space, so no log of a rounded zero."""
+    log_p = _scaled(reference, temperature).log_softmax(dim=-1)
+    log_q = _scaled(other, temperature).log_softmax(dim=-1)
+    return F.kl_div(log_q, log_p, reduction="sum", log_target=True)
 
 
-def _cross_entropy(student_logits: Tensor, labels: Tensor | None, alpha: float) -> Tensor:
+def _cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Cross-entropy with class indices at T = 1, mean over positions."""
-    if labels is None:
-        raise ValueError(
-            f"labels are missing: alpha={alpha} gives the hard term weight {1 - alpha:g}, so labels are needed; "
-            "pass them, or alpha=1 to learn from the teacher alone"
-        )
-    _check_labels(labels, student_logits)
-    rows = _scaled(student_logits, 1).reshape(-1, student_logits.shape[-1])  # (N, K)
-    return F.cross_entropy(rows, labels.reshape(-1).long())
+    check_labels(labels, logits)
+    check_label_range(labels, logits.shape[-1])
+    rows = _wide(logits).reshape(-1, logits.shape[-1])  # (N, K)
+    return F.cross_entropy(rows, labels.reshape(-1).long(), label_smoothing=label_smoothing)
+
+
+def _apart(scaled: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probabilities (N, 2) of the label and of all else, and (N, K - 1) among the others."""
+    rows = scaled.reshape(-1, scaled.shape[-1])
+    is_label = F.one_hot(labels.reshape(-1).long(), rows.shape[1]).bool()
+    others = rows[~is_label].view(len(rows), -1)  # (N, K - 1)
+    pair = torch.stack([rows[is_label], others.logsumexp(dim=1)], dim=1)  # logits of a binary softmax
+    return pair.log_softmax(dim=1), others.log_softmax(dim=1)
+
+
+def _uncorrelated(q: Tensor, p: Tensor, dim: int) -> Tensor:
+    """Mean of 1 - Pearson's correlation along ``dim``."""
+    q, p = q - q.mean(dim=dim, keepdim=True), p - p.mean(dim=dim, keepdim=True)
+    return (1 - F.cosine_similarity(q, p, dim=dim, eps=1e-12)).mean().clamp(min=0)
 
 
 def _positions(logits: Tensor) -> int:
@@ -150,95 +437,15 @@ def _positions(logits: Tensor) -> int:
     return logits.numel() // logits.shape[-1]
 
 
-def _check_logits(name: str, logits: object) -> None:
-    if not isinstance(logits, Tensor):
-        raise TypeError(f"{name} must be a torch tensor of logits, got {type(logits).__name__}")
-    if not logits.is_floating_point():
-        raise TypeError(f"{name} must be floating point, got {logits.dtype}: did you pass labels or predictions?")
-    if logits.dim() == 0 or logits.shape[-1] < 2:
-        raise ValueError(
-            f"{name} needs at least 2 classes in its last dimension, got shape {list(logits.shape)}: softmax over "
-            "one logit is always 1. For a binary model with one logit z, pass torch.stack([zeros, z], dim=-1)"
-        )
-    if logits.numel() == 0:
-        raise ValueError(f"{name} is empty, shape {list(logits.shape)}: the mean over no samples is undefined")
+def _check_pair(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> None:
+    check_logits("student_logits", student_logits)
+    check_logits("teacher_logits", teacher_logits)
+    check_same_shape(student_logits, teacher_logits)
+    check_temperature(temperature)
 
 
-def _check_same_shape(student_logits: Tensor, teacher_logits: Tensor) -> None:
-    student, teacher = list(student_logits.shape), list(teacher_logits.shape)
-    if student == teacher:
-        if student_logits.device != teacher_logits.device:
-            raise ValueError(
-                f"teacher_logits is on {teacher_logits.device}, student_logits on {student_logits.device}: "
-                "move one of them"
-            )
-        return
-    if student[-1] != teacher[-1]:
-        raise ValueError(
-            f"teacher_logits has {teacher[-1]} classes, student_logits {student[-1]} (shapes {teacher} and "
-            f"{student}): did you pass features instead of logits, or models with different label sets?"
-        )
-    raise ValueError(
-        f"teacher_logits has shape {teacher}, student_logits {student}; they must be equal: "
-        "were they computed on different batches?"
-    )
-
-
-def _check_temperature(temperature: object) -> None:
-    if isinstance(temperature, bool) or not isinstance(temperature, Real):
-        raise TypeError(f"temperature must be a number, got {temperature!r} of type {type(temperature).__name__}")
-    if not (math.isfinite(temperature) and float(temperature) > 0):
-        raise ValueError(
-            f"temperature must be a finite number greater than 0, got {temperature}: logits are divided by it. "
-            "For hard targets use the argmax or a small T such as 0.1"
-        )
-
-
-def _check_alpha(alpha: object) -> None:
-    if isinstance(alpha, bool) or not isinstance(alpha, Real):
-        raise TypeError(f"alpha must be a number, got {alpha!r} of type {type(alpha).__name__}")
-    if not 0 <= float(alpha) <= 1:  # also catches NaN
-        raise ValueError(
-            f"alpha must lie in [0, 1], got {alpha}: it is the share of the soft term, 1 - alpha that of the labels"
-        )
-
-
-def _check_labels(labels: object, logits: Tensor) -> None:
-    if not isinstance(labels, Tensor):
-        raise TypeError(f"labels must be a torch tensor of class indices, got {type(labels).__name__}")
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise TypeError(
-            f"labels must be integer class indices, got {labels.dtype}: "
-            "for one-hot rows or probabilities pass labels.argmax(dim=-1)"
-        )
-    expected, classes = list(logits.shape[:-1]), logits.shape[-1]
-    if list(labels.shape) != expected:
-        raise ValueError(
-            f"labels has shape {list(labels.shape)}, expected {expected} for student_logits of shape "
-            f"{list(logits.shape)}: one class index per row (one-hot labels? use labels.argmax(dim=-1))"
-        )
-    low, high = (int(bound) for bound in torch.aminmax(labels))
-    if low < 0 or high >= classes:
-        bad = low if low < 0 else high
-        raise ValueError(
-            f"labels contain {bad}, allowed are 0 to {classes - 1} for {classes} classes: labels that start at 1, "
-            "or an ignore index such as -100? This loss ignores no position; select the rows first"
-        )
-
-
-def _check_finite(name: str, logits: Tensor) -> None:
-    for kind, mask in (("NaN", logits.isnan()), ("infinite values", logits.isinf())):
-        if mask.any():
-            raise ValueError(
-                f"{name} contains {kind} ({int(mask.sum())} of {logits.numel()}): a diverged model (lower the "
-                "learning rate), an overflow in half precision, or -inf masks (use a large negative number)?"
-            )
-
-
-def _explain_not_finite(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> None:
-    _check_finite("student_logits", student_logits)
-    _check_finite("teacher_logits", teacher_logits)
-    raise ValueError(
-        f"the loss overflows: temperature={temperature} does not fit logits as large as "
-        f"{max(float(student_logits.abs().max()), float(teacher_logits.abs().max())):.3g}; are these logits?"
-    )
+def _finite(loss: Tensor, student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """The loss itself, or an error that says why it is not finite."""
+    if not math.isfinite(loss.detach()):
+        explain_not_finite(student_logits, teacher_logits, temperature)
+    return loss

@@ -1,20 +1,35 @@
-"""kd_loss and soft_targets: properties, refusals, and proof that each property can fail."""
+"""The losses: properties, refusals, and proof that each property can fail."""
 
 from __future__ import annotations
 
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from kd_properties import PROPERTIES, Loss, broken
 from torch import Tensor
 from torch.testing import assert_close
 
 from kdlab import losses
-from kdlab.losses import kd_loss, soft_targets
+from kdlab.loss_properties import PROPERTIES, Loss, examine, soft_only
+from kdlab.losses import (
+    dist_loss,
+    dkd_loss,
+    js_loss,
+    kd_loss,
+    label_smoothing_loss,
+    mse_logit_loss,
+    reverse_kl_loss,
+    soft_targets,
+)
+
+
+def broken(loss: Loss) -> set[str]:
+    """Names of the properties that ``loss`` violates."""
+    return set(examine(loss).violated)
 
 
 @pytest.mark.parametrize("name", PROPERTIES)
@@ -25,32 +40,35 @@ def test_kd_loss_has_property(name: str) -> None:
 # --- the properties can fail: mutants of our own source, and losses that others published ------------------
 
 MUTANTS = {
-    "T squared dropped": ("alpha * temperature**2 *", "alpha *"),
+    "T squared dropped": ("alpha * temperature**2 /", "alpha /"),
     "T instead of T squared": ("temperature**2", "temperature"),
-    "sign flipped": ("alpha * temperature**2 *", "-alpha * temperature**2 *"),
+    "sign flipped": ("alpha * temperature**2 /", "-alpha * temperature**2 /"),
     "KL arguments swapped": (
         "_kl(teacher_logits.detach(), student_logits,",
         "_kl(student_logits, teacher_logits.detach(),",
     ),
-    "teacher compared with itself": ("log_q = _scaled(student_logits,", "log_q = _scaled(teacher_logits,"),
+    "teacher compared with itself": ("log_q = _scaled(other,", "log_q = _scaled(reference,"),
     "teacher not detached": ("teacher_logits.detach()", "teacher_logits"),
     "sum instead of mean": (" / _positions(student_logits)", ""),
     "mean over classes too": ("_positions(student_logits)", "student_logits.numel()"),
     "mean over the first dimension only": ("_positions(student_logits)", "len(student_logits)"),
     "alpha weighs the hard term": ("alpha * temperature**2", "(1 - alpha) * temperature**2"),
     "weights do not add up to one": ("(1 - alpha) * _cross_entropy", "_cross_entropy"),
-    "hard term at T": ("_scaled(student_logits, 1)", "_scaled(student_logits, 8)"),
+    "hard term at T": ("rows = _wide(logits)", "rows = _wide(logits).div(8)"),
     "log of softmax": (".log_softmax(dim=-1)", ".softmax(dim=-1).log()"),
     "no log at all": (
-        "log_q = _scaled(student_logits, temperature).log_softmax",
-        "log_q = _scaled(student_logits, temperature).softmax",
+        "log_q = _scaled(other, temperature).log_softmax",
+        "log_q = _scaled(other, temperature).softmax",
     ),
     "softmax over the batch": ("log_softmax(dim=-1)", "log_softmax(dim=0)"),
     "half precision kept": ("logits.to(torch.promote_types(logits.dtype, torch.float32))", "logits"),
-    "one logit allowed": ("logits.shape[-1] < 2", "logits.shape[-1] < 1"),
-    "temperature on one side": ("log_p = _scaled(teacher_logits, temperature)", "log_p = _scaled(teacher_logits, 1)"),
+    "one logit allowed": (
+        'check_logits("student_logits", student_logits)\n    check_logits("teacher_logits", teacher_logits)',
+        "pass",
+    ),
+    "temperature on one side": ("log_p = _scaled(reference, temperature)", "log_p = _scaled(reference, 1)"),
     "labels needed with alpha one": ("if alpha < 1:", "if True:"),
-    "student detached": ("log_q = _scaled(student_logits,", "log_q = _scaled(student_logits.detach(),"),
+    "student detached": ("log_q = _scaled(other,", "log_q = _scaled(other.detach(),"),
     "soft cross-entropy instead of KL": (
         "F.kl_div(log_q, log_p, reduction=\"sum\", log_target=True)",
         "-(log_p.exp() * log_q).sum()",
@@ -61,7 +79,8 @@ MUTANTS = {
 
 def _mutant(old: str, new: str) -> Loss:
     source = Path(losses.__file__).read_text(encoding="utf-8")
-    code = source.split("\ndef soft_targets")[0] + "\n" + "\ndef kd_loss" + source.split("\ndef kd_loss")[1]
+    first, rest = source.split("\ndef soft_targets")[0], source.split("\ndef kd_loss")[1]
+    code = first + "\n\ndef kd_loss" + rest.split("\n\n\ndef ")[0] + "\n\n\ndef _wide" + rest.split("\ndef _wide")[1]
     assert old in code, f"the mutation no longer applies: {old!r} is not in losses.py"
     module = types.ModuleType("mutant")
     exec(compile(code.replace(old, new), "mutant", "exec"), module.__dict__)
@@ -74,8 +93,26 @@ def test_a_mutant_of_kd_loss_turns_the_suite_red(name: str) -> None:
 
 
 def test_every_property_can_fail() -> None:
-    caught = set().union(*(broken(_mutant(*mutation)) for mutation in MUTANTS.values()))
+    caught = set().union(
+        *(broken(_mutant(*mutation)) for mutation in MUTANTS.values()), broken(_wrong_second_derivative)
+    )
     assert caught == set(PROPERTIES)
+
+
+class _ForgetsItsOwnGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, z: Tensor, teacher: Tensor) -> Tensor:
+        ctx.save_for_backward((z.softmax(-1) - teacher.softmax(-1)) / len(z))  # type: ignore[attr-defined]
+        return F.kl_div(z.log_softmax(-1), teacher.log_softmax(-1), reduction="batchmean", log_target=True)
+
+    @staticmethod
+    def backward(ctx: object, g: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        return g * gradient, None  # a constant to autograd: its own derivative would be zero
+
+
+def _wrong_second_derivative(student: Tensor, teacher: Tensor, labels: object = None, **options: float) -> Tensor:
+    return _ForgetsItsOwnGradient.apply(student, teacher)
 
 
 def _no_log_and_swapped(
@@ -108,6 +145,131 @@ def _reduction_mean(
 )  # fmt: skip
 def test_faulty_losses_from_the_wild_are_caught(faulty: Loss, must_notice: str) -> None:
     assert must_notice in broken(faulty)
+
+
+# --- relatives of kd_loss ---------------------------------------------------------------------------------
+
+A, B = (2 * torch.randn(2, 6, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)).unbind()
+
+HINTON_ONLY = {
+    "equals_the_kl_of_torch_distributions",
+    "gradient_has_its_closed_form",
+    "teacher_is_the_reference_of_the_kl",
+}
+LIMIT = "matches_centred_logits_at_high_temperature"
+
+
+def _mse(student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
+    return mse_logit_loss(student, teacher)
+
+
+def _dkd(student: Tensor, teacher: Tensor, labels: Tensor | None = None, *, temperature: float, alpha: float) -> Tensor:
+    usable = labels is not None and int(labels.min()) >= 0
+    known = labels if usable else torch.zeros(student.shape[:-1], dtype=torch.long)
+    return soft_only(lambda s, t, temperature: dkd_loss(s, t, known, temperature=temperature))(
+        student, teacher, known, temperature=temperature, alpha=alpha
+    )
+
+
+RELATIVES = {
+    "reverse_kl_loss": (soft_only(reverse_kl_loss), HINTON_ONLY),
+    "js_loss": (soft_only(js_loss), HINTON_ONLY | {LIMIT}),  # a quarter of it
+    "mse_logit_loss": (soft_only(_mse), HINTON_ONLY),
+    "dkd_loss": (_dkd, HINTON_ONLY | {LIMIT, "alpha_one_ignores_labels"}),
+    "dist_loss": (
+        soft_only(dist_loss),
+        HINTON_ONLY
+        | {
+            LIMIT,
+            "mean_over_the_batch",  # it correlates over the batch
+            "free_logits_end_at_the_teachers_distribution",  # a correlation of 1 leaves scale and shift free
+            "gradient_does_not_grow_with_temperature",  # blind to scale, so T squared makes it grow
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RELATIVES)
+def test_a_relative_has_every_property_but_those_that_its_definition_excludes(name: str) -> None:
+    loss, exempt = RELATIVES[name]
+    assert broken(loss) == exempt, examine(loss)
+
+
+def test_reverse_kl_is_the_forward_kl_with_the_two_exchanged() -> None:
+    for temperature in (0.5, 1.0, 4.0):
+        exchanged = kd_loss(B, A, temperature=temperature, alpha=1.0)
+        assert_close(reverse_kl_loss(A, B, temperature=temperature), exchanged)
+
+
+def test_js_is_symmetric_bounded_by_ln_2_and_a_quarter_of_kl_near_agreement() -> None:
+    assert_close(js_loss(A, B, temperature=3.0), js_loss(B, A, temperature=3.0))
+    far = torch.tensor([[80.0, 0.0]], dtype=torch.float64)
+    assert_close(js_loss(far, -far, temperature=2.0), torch.tensor(4 * np.log(2)))
+    near = A + 1e-3 * B
+    assert_close(js_loss(near, A, temperature=2.0), kd_loss(near, A, temperature=2.0, alpha=1.0) / 4, rtol=1e-2, atol=0)
+
+
+def test_js_is_the_mean_kl_to_the_mixture() -> None:
+    p, q = (B / 2).softmax(-1), (A / 2).softmax(-1)
+    m = (p + q) / 2
+    by_hand = ((p * (p / m).log()).sum(-1) + (q * (q / m).log()).sum(-1)).mean() / 2
+    assert_close(js_loss(A, B, temperature=2.0), 4 * by_hand)
+
+
+def test_mse_of_logits_is_the_limit_and_its_gradient_the_centred_difference_over_k() -> None:
+    leaf = A.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(mse_logit_loss(leaf, B), leaf)
+    gap = A - B
+    assert_close(gradient, (gap - gap.mean(-1, keepdim=True)) / (A.shape[1] * len(A)))
+
+
+def test_label_smoothing_is_cross_entropy_with_the_mixed_target() -> None:
+    labels = B.argmax(-1)
+    for share in (0.0, 0.3, 1.0):
+        target = (1 - share) * F.one_hot(labels, A.shape[1]) + share / A.shape[1]
+        by_hand = -(target * A.log_softmax(-1)).sum(-1).mean()
+        assert_close(label_smoothing_loss(A, labels, smoothing=share), by_hand)
+        leaf = A.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(label_smoothing_loss(leaf, labels, smoothing=share), leaf)
+        assert_close(gradient, (A.softmax(-1) - target) / len(A))
+    nested = label_smoothing_loss(A.view(2, 3, 5), labels.view(2, 3), smoothing=0.1)
+    assert_close(nested, label_smoothing_loss(A, labels, smoothing=0.1))
+    assert torch.isfinite(label_smoothing_loss((50 * A).half(), labels, smoothing=0.1))
+    leaf = A[:3].clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: label_smoothing_loss(z, labels[:3], smoothing=0.2), (leaf,))
+    assert torch.autograd.gradgradcheck(lambda z: label_smoothing_loss(z, labels[:3], smoothing=0.2), (leaf,))
+
+
+def test_dkd_with_the_teachers_own_weight_on_the_others_is_kl() -> None:
+    """KL = target part + (1 - p_y) others, row by row."""
+    labels = A.argmax(-1)
+    for student, teacher, label in zip(A.split(1), B.split(1), labels.split(1), strict=True):
+        rest = 1 - float((teacher / 3).softmax(-1)[0, label])
+        parts = dkd_loss(student, teacher, label, temperature=3.0, target_weight=1.0, other_weight=rest)
+        assert_close(parts, kd_loss(student, teacher, temperature=3.0, alpha=1.0))
+
+
+def test_dkd_others_ignore_the_logit_of_the_label() -> None:
+    labels = A.argmax(-1)
+    moved = A.scatter_add(1, labels[:, None], torch.full((len(A), 1), 7.0, dtype=A.dtype))
+    options = {"temperature": 2.0, "target_weight": 0.0}
+    assert_close(dkd_loss(moved, B, labels, **options), dkd_loss(A, B, labels, **options))
+    options = {"temperature": 2.0, "other_weight": 0.0}
+    assert dkd_loss(moved, B, labels, **options) != dkd_loss(A, B, labels, **options)
+
+
+def test_dist_is_one_minus_pearson_over_classes_and_over_rows() -> None:
+    q, p = (A / 2).softmax(-1).numpy(), (B / 2).softmax(-1).numpy()
+    inter = np.mean([1 - np.corrcoef(*rows)[0, 1] for rows in zip(q, p, strict=True)])
+    intra = np.mean([1 - np.corrcoef(*columns)[0, 1] for columns in zip(q.T, p.T, strict=True)])
+    value = dist_loss(A, B, temperature=2.0, inter_weight=0.5, intra_weight=2.0)
+    assert_close(float(value), 4 * (0.5 * inter + 2 * intra))
+
+
+def test_dist_survives_rows_and_classes_without_variation() -> None:
+    flat = torch.zeros(4, 3, requires_grad=True)
+    dist_loss(flat, torch.randn(4, 3), temperature=1.0).backward()
+    assert flat.grad.isfinite().all()
 
 
 # --- soft_targets -----------------------------------------------------------------------------------------
@@ -198,6 +360,35 @@ NAN = torch.full((4, 10), float("nan"))
 def test_kd_loss_refuses(error: type[Exception], words: str, arguments: tuple, options: dict) -> None:
     with pytest.raises(error, match=words):
         kd_loss(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "call"),
+    [
+        (ValueError, "temperature .* got 0", lambda: reverse_kl_loss(S, T_, temperature=0)),
+        (ValueError, "8 classes", lambda: reverse_kl_loss(S, T_[:, :8])),
+        (ValueError, "contains NaN", lambda: reverse_kl_loss(NAN, T_)),
+        (TypeError, "temperature must be a number", lambda: js_loss(S, T_, temperature="2")),
+        (ValueError, "teacher_logits contains NaN", lambda: js_loss(S, NAN)),
+        (ValueError, "different batches", lambda: mse_logit_loss(S, T_[:3])),
+        (ValueError, "contains infinite", lambda: mse_logit_loss(S, T_ / 0)),
+        (ValueError, "at least 3 classes, got 2", lambda: dkd_loss(S[:, :2], T_[:, :2], Y)),
+        (ValueError, "labels contain 10", lambda: dkd_loss(S, T_, Y + 10)),
+        (TypeError, "labels must be a torch tensor", lambda: dkd_loss(S, T_, None)),
+        (ValueError, "other_weight .* got -1", lambda: dkd_loss(S, T_, Y, other_weight=-1)),
+        (TypeError, "target_weight must be a number", lambda: dkd_loss(S, T_, Y, target_weight="1")),
+        (ValueError, "student_logits contains NaN", lambda: dkd_loss(NAN, T_, Y)),
+        (ValueError, "at least 2 rows", lambda: dist_loss(S[:1], T_[:1])),
+        (ValueError, "inter_weight .* got nan", lambda: dist_loss(S, T_, inter_weight=float("nan"))),
+        (ValueError, "student_logits contains NaN", lambda: dist_loss(NAN, T_)),
+        (ValueError, r"smoothing must lie in \[0, 1\], got 2", lambda: label_smoothing_loss(S, Y, smoothing=2)),
+        (ValueError, "logits contains NaN", lambda: label_smoothing_loss(NAN, Y)),
+        (ValueError, "labels contain -100", lambda: label_smoothing_loss(S, Y - 100)),
+    ],
+)  # fmt: skip
+def test_relatives_refuse(error: type[Exception], words: str, call: Callable[[], Tensor]) -> None:
+    with pytest.raises(error, match=words):
+        call()
 
 
 @pytest.mark.parametrize(
