@@ -14,6 +14,7 @@ import argparse
 import importlib.util
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -139,13 +140,19 @@ def default_work_dir(lessons_dir: Path) -> Path:
 
 
 def choose_lesson(lessons_dir: Path, wanted: str | None) -> str:
-    """File name of the lesson that ``wanted`` begins the name of; the first lesson if None."""
+    """File name of the lesson that ``wanted`` begins the name of; the first lesson if None.
+
+    A bare number opens the first notebook of a lesson that has several, 02 for 02a and 02b.
+    """
     names = sorted(path.name for path in lessons_dir.glob("*.ipynb"))
     if wanted is None:
         return names[0]
     stem = wanted.removesuffix(".ipynb")
     if stem.isdecimal():
         stem = stem.zfill(2)
+        first = [name for name in names if re.match(rf"{stem}a?_", name)]
+        if len(first) == 1:
+            return first[0]
     matches = [name for name in names if name == f"{stem}.ipynb"] or [name for name in names if name.startswith(stem)]
     if len(matches) == 1:
         return matches[0]

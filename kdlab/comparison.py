@@ -18,6 +18,11 @@ Verdict = Literal["better", "worse", "cannot tell"]
 
 CONFIDENCE = 0.95
 
+POINTS = "points"
+"""The unit of shares such as accuracy: shown in percent, their differences in percentage points."""
+
+_UNITS = {"accuracy": POINTS, "agreement": POINTS, "ece": POINTS, "nll": "nats", "kl_to_teacher": "nats"}
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -51,7 +56,9 @@ class Comparison:
         labels_seen: per arm, how many labels student and teacher used; None where there were none.
         validation_scores: per arm, one validation score per seed; empty if the arms reported none.
         higher_is_better: what "better" means for these scores.
-        judged_on: which images ``scores`` come from, for the table's header.
+        judged_on: what ``scores`` are, for the table's header: "test", "validation" or a further measure's name.
+        also: per arm, further measures of the same runs: name to one value per seed; see :meth:`on`.
+        unit: of the scores. "points" shows shares in percent, anything else plain numbers in that unit.
     """
 
     scores: dict[str, tuple[float, ...]]
@@ -63,7 +70,9 @@ class Comparison:
     labels_seen: dict[str, tuple[int | None, int | None]] = field(default_factory=dict)
     validation_scores: dict[str, tuple[float, ...]] = field(default_factory=dict)
     higher_is_better: bool = True
-    judged_on: Literal["test", "validation"] = "test"
+    judged_on: str = "test"
+    also: dict[str, dict[str, tuple[float, ...]]] = field(default_factory=dict)
+    unit: str = POINTS
 
     def on_validation(self) -> Comparison:
         """The same runs judged by their validation scores: other images, same models.
@@ -79,6 +88,38 @@ class Comparison:
         found = contrasts(self.validation_scores, self.baseline, self.higher_is_better)
         return replace(
             self, scores=self.validation_scores, contrasts=found, validation_scores={}, judged_on="validation"
+        )
+
+    def on(self, measure: str, *, higher_is_better: bool, unit: str | None = None) -> Comparison:
+        """The same runs judged by one of their further measures: same models, another question.
+
+        Settings were chosen for the main score, not for this measure. Holm's correction covers the arms, not the
+        measures: who looks at five measures has five chances of a lucky verdict.
+
+        Args:
+            measure: a name that the arms reported in ``Score(test, validation, also={name: value})``.
+            higher_is_better: ``False`` for losses, errors and distances.
+            unit: of the measure; by default that of :func:`kdlab.measure.describe`, and none for other names.
+
+        Raises:
+            ValueError: an arm reported no such measure; the message lists those there are.
+        """
+        missing = [name for name in self.scores if measure not in self.also.get(name, {})]
+        if missing:
+            known = sorted({other for measures in self.also.values() for other in measures})
+            raise ValueError(
+                f"no measure {measure!r} in arms {missing}; measures reported: {', '.join(known) or 'none'}. "
+                "Let every arm return Score(test, validation, also={name: value})"
+            )
+        scores = {name: self.also[name][measure] for name in self.scores}
+        return replace(
+            self,
+            scores=scores,
+            contrasts=contrasts(scores, self.baseline, higher_is_better),
+            validation_scores={},
+            higher_is_better=higher_is_better,
+            judged_on=measure,
+            unit=_UNITS.get(measure, "") if unit is None else unit,
         )
 
     @property
@@ -114,7 +155,8 @@ class Comparison:
         """The comparison that :meth:`as_dict` wrote, also after a round trip through JSON."""
         fields = dict(record)
         for key in ("scores", "validation_scores"):
-            fields[key] = {name: tuple(values) for name, values in record[key].items()}
+            fields[key] = _tuples(record[key])
+        fields["also"] = {name: _tuples(measures) for name, measures in record.get("also", {}).items()}
         fields["seeds"] = tuple(record["seeds"])
         fields["labels_seen"] = {name: tuple(counts) for name, counts in record["labels_seen"].items()}
         fields["contrasts"] = {
@@ -124,23 +166,31 @@ class Comparison:
         return cls(**fields)
 
     def rows(self) -> list[list[str]]:
-        """The table's cells as text, header first; scores and differences in percentage points."""
+        """The table's cells as text, header first: shares in percent and points, other measures in their unit."""
         header = ["arm", "labels: student", "labels: teacher", "chosen on validation"]
-        header += [f"{self.judged_on} score, mean (sd)"]
-        header += [f"minus {self.baseline}", "95 % interval", "verdict"]
+        what = f"{self.judged_on} score" if self.judged_on in ("test", "validation") else self.judged_on
+        header += [f"{what}, mean (sd)", f"minus {self.baseline}", "95 % interval", "verdict"]
         return [header, *(self._row(name) for name in self.scores)]
 
     def _row(self, name: str) -> list[str]:
         student, teacher = self.labels_seen.get(name, (None, None))
         setting = ", ".join(f"{key}={value:.3g}" if is_number(value) else f"{key}={value}"
                             for key, value in self.chosen.get(name, {}).items())  # fmt: skip
-        mean, sd = fmean(self.scores[name]), stdev(self.scores[name])
-        cells = [name, _count(student), _count(teacher), setting or "-", f"{100 * mean:.1f} ({100 * sd:.1f})"]
+        level = f"{self._number(fmean(self.scores[name]))} ({self._number(stdev(self.scores[name]))})"
+        cells = [name, _count(student), _count(teacher), setting or "-", level]
         if name == self.baseline:
             return [*cells, "baseline", "", ""]
         contrast = self.contrasts[name]
-        low, high = contrast.interval
-        return [*cells, f"{100 * contrast.difference:+.1f}", f"{100 * low:+.1f} to {100 * high:+.1f}", contrast.verdict]
+        difference, low, high = (self._number(value, "+") for value in (contrast.difference, *contrast.interval))
+        return [*cells, difference, f"{low} to {high}", contrast.verdict]
+
+    def _number(self, value: float, sign: str = "") -> str:
+        """A score or a difference of scores as text, all in one table with the same decimals."""
+        if self.unit == POINTS:
+            return f"{100 * value:{sign}.1f}"
+        largest = max(abs(fmean(scores)) for scores in self.scores.values())
+        decimals = 3 if largest == 0 else max(0, 2 - math.floor(math.log10(largest)))  # three digits of the largest
+        return f"{value:{sign}.{decimals}f}"
 
     def __repr__(self) -> str:
         return str(self)
@@ -154,7 +204,9 @@ class Comparison:
     def _note(self) -> str:
         tuned = f"{self.trials} tuning trials per arm" if self.trials > 1 else "one setting per arm"
         several = "; verdicts (not intervals) corrected by Holm" if len(self.contrasts) > 1 else ""
-        return f"{len(self.seeds)} paired seeds, {tuned}, scores in %, differences in points{several}"
+        shown = "scores in %, differences in points" if self.unit == POINTS else f"{self.judged_on} in {self.unit}"
+        shown = shown.removesuffix(" in ")
+        return f"{len(self.seeds)} paired seeds, {tuned}, {shown}{several}"
 
     def _repr_html_(self) -> str:
         header, *body = self.rows()
@@ -242,6 +294,11 @@ def _holm(p_values: Sequence[float]) -> list[float]:
 def is_number(value: object) -> bool:
     """Whether ``value`` is an int or a float, truth values apart."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _tuples(record: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, ...]]:
+    """Names to one value per seed; JSON turns tuples into lists."""
+    return {name: tuple(values) for name, values in record.items()}
 
 
 def _count(labels: int | None) -> str:

@@ -10,14 +10,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from kdlab.comparison import Comparison, Contrast, Verdict, contrast, contrasts, is_number, paired_interval
+from kdlab.comparison import POINTS, Comparison, Contrast, Verdict, contrast, contrasts, is_number, paired_interval
+from kdlab.mcnemar import McNemar, mcnemar
 from kdlab.progress import progress as progress_bar
 
-__all__ = ["Arm", "Comparison", "Contrast", "Score", "Verdict", "compare", "contrast", "paired_interval"]
+__all__ = [
+    "Arm",
+    "Comparison",
+    "Contrast",
+    "McNemar",
+    "Score",
+    "Verdict",
+    "compare",
+    "contrast",
+    "mcnemar",
+    "paired_interval",
+]
 
 Setting = Mapping[str, Any]
 
@@ -26,10 +38,22 @@ MINIMUM_SEEDS = 5
 
 @dataclass(frozen=True)
 class Score:
-    """One run's result: ``validation`` decides between settings, ``test`` is only reported."""
+    """One run's result.
+
+    Attributes:
+        test: only reported.
+        validation: decides between settings.
+        also: further measures of the same model by name, such as :func:`kdlab.measure.describe` gives; each finite,
+            the same names in every run of an arm. :meth:`Comparison.on` judges by them.
+
+    Example:
+        >>> Score(0.91, 0.92, also={"nll": 0.31}).also["nll"]
+        0.31
+    """
 
     test: float
     validation: float
+    also: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -58,6 +82,7 @@ def compare(
     settings: Sequence[Setting] = ({},),
     tuning_seeds: Sequence[int] = (1001, 1002),
     higher_is_better: bool = True,
+    unit: str = POINTS,
     progress: bool = True,
 ) -> Comparison:
     """Run every arm on the same seeds and compare each with the baseline.
@@ -72,6 +97,7 @@ def compare(
         settings: the tuning grid, keyword arguments for ``run``; an arm may bring its own of the same length.
         tuning_seeds: seeds for tuning, apart from ``seeds``.
         higher_is_better: ``False`` for errors and losses.
+        unit: of the scores; "points" shows shares in percent, "nats" or any other word shows plain numbers.
         progress: show a progress bar if it takes longer than a moment.
 
     Returns:
@@ -115,7 +141,18 @@ def compare(
         labels_seen={name: (arm.student_labels, arm.teacher_labels) for name, arm in entries.items()},
         validation_scores=validation if complete else {},
         higher_is_better=higher_is_better,
+        also={name: measures for name, runs in results.items() if (measures := _measures(name, runs))},
+        unit=unit,
     )
+
+
+def _measures(name: str, runs: Sequence[Score]) -> dict[str, tuple[float, ...]]:
+    """The further measures of an arm's runs, one value per seed."""
+    first = set(runs[0].also)
+    if any(set(run.also) != first for run in runs):
+        names = [sorted(run.also) for run in runs]
+        raise ValueError(f"arm {name!r} must report the same measures for every seed, got {names}")
+    return {measure: tuple(float(run.also[measure]) for run in runs) for measure in runs[0].also}
 
 
 def _tune(
@@ -158,6 +195,9 @@ def _run(name: str, arm: Arm, seed: int, setting: Setting) -> Score:
         result = Score(test=float(result), validation=math.nan)
     if not math.isfinite(result.test):
         raise ValueError(f"{where}: the score is {result.test}; did training diverge?")
+    for measure, value in result.also.items():
+        if not is_number(value) or not math.isfinite(value):
+            raise ValueError(f"{where}: the measure {measure!r} must be a finite number, got {value!r}")
     return result
 
 

@@ -41,14 +41,14 @@ def check_logits(name: str, logits: object) -> None:
 
 def check_same_shape(student_logits: Tensor, teacher_logits: Tensor) -> None:
     """Equal shapes on one device."""
-    student, teacher = list(student_logits.shape), list(teacher_logits.shape)
-    if student == teacher:
+    if student_logits.shape == teacher_logits.shape:
         if student_logits.device != teacher_logits.device:
             raise ValueError(
                 f"teacher_logits is on {teacher_logits.device}, student_logits on {student_logits.device}: "
                 "move one of them"
             )
         return
+    student, teacher = list(student_logits.shape), list(teacher_logits.shape)
     if student[-1] != teacher[-1]:
         raise ValueError(
             f"teacher_logits has {teacher[-1]} classes, student_logits {student[-1]} (shapes {teacher} and "
@@ -98,10 +98,9 @@ def check_labels(labels: object, logits: Tensor) -> None:
             f"labels must be integer class indices, got {labels.dtype}: "
             "for one-hot rows or probabilities pass labels.argmax(dim=-1)"
         )
-    expected = list(logits.shape[:-1])
-    if list(labels.shape) != expected:
+    if labels.shape != logits.shape[:-1]:
         raise ValueError(
-            f"labels has shape {list(labels.shape)}, expected {expected} for student_logits of shape "
+            f"labels has shape {list(labels.shape)}, expected {list(logits.shape[:-1])} for student_logits of shape "
             f"{list(logits.shape)}: one class index per row (one-hot labels? use labels.argmax(dim=-1))"
         )
 

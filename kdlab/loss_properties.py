@@ -53,13 +53,19 @@ class Report:
 def examine(loss: Loss, properties: Iterable[str] | None = None) -> Report:
     """Ask a loss for every property, or for those named; a loss that raises where it should not violates it.
 
+    Raises:
+        ValueError: a name that is no property's.
+
     Example:
         >>> from kdlab.losses import kd_loss
         >>> print(examine(kd_loss, ["zero_when_logits_agree", "teacher_gets_no_gradient"]))
         all 2 properties hold
     """
+    names = list(PROPERTIES if properties is None else properties)
+    if unknown := [name for name in names if name not in PROPERTIES]:
+        raise ValueError(f"no property named {', '.join(unknown)}; there are: {', '.join(PROPERTIES)}")
     held, violated = [], {}
-    for name in PROPERTIES if properties is None else properties:
+    for name in names:
         try:
             PROPERTIES[name](loss)
         except AssertionError as error:

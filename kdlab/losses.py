@@ -272,7 +272,7 @@ def label_smoothing_loss(logits: Tensor, labels: Tensor, *, smoothing: float = 0
     check_logits("logits", logits)
     check_share("smoothing", smoothing, "it is the share of the label that is spread over all classes")
     loss = _cross_entropy(logits, labels, label_smoothing=float(smoothing))
-    if not math.isfinite(loss.detach()):
+    if not math.isfinite(loss.item()):
         check_finite("logits", logits)
     return loss
 
@@ -389,7 +389,7 @@ def dist_loss(
 
 def _wide(logits: Tensor) -> Tensor:
     """Float32 or wider."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return logits.float() if logits.dtype.itemsize < 4 else logits
 
 
 def _scaled(logits: Tensor, temperature: float) -> Tensor:
@@ -413,17 +413,18 @@ def _cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0)
     """Cross-entropy with class indices at T = 1, mean over positions."""
     check_labels(labels, logits)
     check_label_range(labels, logits.shape[-1])
-    rows = _wide(logits).reshape(-1, logits.shape[-1])  # (N, K)
-    return F.cross_entropy(rows, labels.reshape(-1).long(), label_smoothing=label_smoothing)
+    if logits.dim() > 2:
+        logits, labels = logits.flatten(0, -2), labels.flatten()  # (N, K), (N)
+    return F.cross_entropy(_wide(logits), labels.long(), label_smoothing=label_smoothing)
 
 
 def _apart(scaled: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probabilities (N, 2) of the label and of all else, and (N, K - 1) among the others."""
-    rows = scaled.reshape(-1, scaled.shape[-1])
-    is_label = F.one_hot(labels.reshape(-1).long(), rows.shape[1]).bool()
-    others = rows[~is_label].view(len(rows), -1)  # (N, K - 1)
-    pair = torch.stack([rows[is_label], others.logsumexp(dim=1)], dim=1)  # logits of a binary softmax
-    return pair.log_softmax(dim=1), others.log_softmax(dim=1)
+    """Log-probabilities (N, 2) of the label and of all else, and (N, K) among the others, with 0 at the label."""
+    rows, label = scaled.reshape(-1, scaled.shape[-1]), labels.reshape(-1, 1).long()
+    others = rows.scatter(1, label, -math.inf)  # no probability for the label
+    pair = torch.cat([rows.gather(1, label), others.logsumexp(dim=1, keepdim=True)], dim=1)  # of a binary softmax
+    # Both models get the same number at the label, so that no ln 0 meets another; and a fill costs less than a mask.
+    return pair.log_softmax(dim=1), others.log_softmax(dim=1).scatter(1, label, 0.0)
 
 
 def _uncorrelated(q: Tensor, p: Tensor, dim: int) -> Tensor:
@@ -446,6 +447,6 @@ def _check_pair(student_logits: Tensor, teacher_logits: Tensor, temperature: flo
 
 def _finite(loss: Tensor, student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
     """The loss itself, or an error that says why it is not finite."""
-    if not math.isfinite(loss.detach()):
+    if not math.isfinite(loss.item()):
         explain_not_finite(student_logits, teacher_logits, temperature)
     return loss

@@ -12,20 +12,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kdlab.calibration import (
+    ReliabilityBin,
+    entropy,
+    expected_calibration_error,
+    fit_temperature,
+    reliability,
+)
+from kdlab.logit_checks import check_same_shape
 from kdlab.modes import evaluating
 from kdlab.modes import threads as using_threads
+from kdlab.peak_memory import peak_memory
+from kdlab.prediction import logits_of
 from kdlab.progress import progress as progress_bar
 
 __all__ = [
     "Latency",
     "ReliabilityBin",
+    "agreement",
     "count_macs",
     "count_parameters",
+    "describe",
     "entropy",
     "expected_calibration_error",
     "fit_temperature",
     "latency",
     "model_bytes",
+    "peak_memory",
     "reliability",
     "shuffle_within",
 ]
@@ -136,114 +149,66 @@ def latency(
     return {name: _summary(times[name], times[names[0]]) for name in names}
 
 
-def entropy(probabilities: Tensor) -> Tensor:
-    """Entropy of each row in nats: shape ``(*, K)`` to ``(*)``; between 0 and ln K.
+def agreement(student_logits: Tensor, teacher_logits: Tensor) -> float:
+    """Share of samples on which two models answer the same class, in [0, 1], right or wrong.
 
-    Example:
-        >>> entropy(torch.tensor([0.5, 0.5]))
-        tensor(0.6931)
-    """
-    _check_probabilities(probabilities)
-    return torch.special.entr(probabilities).sum(dim=-1)
+    A student can agree with its teacher and err with it, or outdo it by disagreeing: this is fidelity, not accuracy.
 
-
-@dataclass(frozen=True)
-class ReliabilityBin:
-    """Predictions whose confidence falls into one bin.
-
-    Attributes:
-        low, high: the bin's bounds; a confidence c belongs to it if low < c <= high.
-        count: how many predictions.
-        confidence: their mean confidence (NaN for an empty bin).
-        accuracy: the share of them that is right (NaN for an empty bin).
-    """
-
-    low: float
-    high: float
-    count: int
-    confidence: float
-    accuracy: float
-
-
-def reliability(probabilities: Tensor, labels: Tensor, *, bins: int = 15) -> list[ReliabilityBin]:
-    """Group predictions by confidence (the largest probability) into equal-width bins.
+    References:
+        Stanton, Izmailov, Kirichenko, Alemi, Wilson (2021), Does Knowledge Distillation Really Work?, arXiv 2106.05945.
 
     Args:
-        probabilities: shape ``(N, K)``, rows that sum to 1.
-        labels: class indices ``(N,)``.
-        bins: how many bins on (0, 1].
+        student_logits: shape ``(N, K)``.
+        teacher_logits: the same shape, for the same samples in the same order.
 
     Raises:
-        TypeError, ValueError: no probabilities (logits?), shapes that do not match, fewer than 1 bin.
-    """
-    _check_probabilities(probabilities)
-    if probabilities.dim() != 2 or labels.shape != probabilities.shape[:1]:
-        raise ValueError(
-            f"probabilities must be (N, K) and labels (N,), got {list(probabilities.shape)} and {list(labels.shape)}"
-        )
-    if not isinstance(bins, int) or bins < 1:
-        raise ValueError(f"bins must be a whole number of at least 1, got {bins!r}")
-    confidence, predicted = probabilities.double().max(dim=-1)
-    right = (predicted == labels).double()
-    edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64)
-    index = torch.bucketize(confidence, edges[1:-1])  # edges[i] < c <= edges[i + 1]
-    result = []
-    for i in range(bins):
-        members = index == i
-        mean_confidence = float(confidence[members].mean())  # of no members: NaN
-        mean_right = float(right[members].mean())
-        result.append(
-            ReliabilityBin(float(edges[i]), float(edges[i + 1]), int(members.sum()), mean_confidence, mean_right)
-        )
-    return result
-
-
-def expected_calibration_error(probabilities: Tensor, labels: Tensor, *, bins: int = 15) -> float:
-    r"""Expected calibration error: mean gap between confidence and accuracy, weighted by bin size.
-
-    .. math:: \mathrm{ECE} = \sum_b \frac{n_b}{N} \left| \mathrm{acc}_b - \mathrm{conf}_b \right|
-
-    It depends on the number of bins and is biased upwards on small samples: compare it only at equal N and
-    equal bins, and look at the negative log-likelihood beside it.
-
-    References:
-        Guo, Pleiss, Sun, Weinberger (2017), On Calibration of Modern Neural Networks, arXiv 1706.04599.
-
-    Args and errors: as :func:`reliability`. Returns a number in [0, 1].
+        ValueError: logits that are not ``(N, K)``, hold NaN, or differ in shape.
 
     Example:
-        >>> expected_calibration_error(torch.tensor([[0.8, 0.2], [0.8, 0.2]]), torch.tensor([0, 1]))
-        0.3...
+        >>> agreement(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([[9.0, 1.0], [3.0, 1.0]]))
+        0.5
     """
-    total = len(labels)
-    groups = [group for group in reliability(probabilities, labels, bins=bins) if group.count]
-    return math.fsum(group.count / total * abs(group.accuracy - group.confidence) for group in groups)
+    student, teacher = logits_of(student_logits, None, name="student"), logits_of(teacher_logits, None, name="teacher")
+    check_same_shape(student, teacher)
+    return float((student.argmax(dim=-1) == teacher.argmax(dim=-1)).double().mean())
 
 
-def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """Temperature scaling: the T that minimises the negative log-likelihood of ``labels`` given ``logits / T``.
-
-    One parameter, fitted on validation data, that changes no prediction. The negative log-likelihood is convex
-    in 1/T, so there is one minimum; the search covers T from 0.01 to 100.
-
-    References:
-        Guo, Pleiss, Sun, Weinberger (2017), On Calibration of Modern Neural Networks, arXiv 1706.04599.
+def describe(
+    model: nn.Module | Tensor, labels: Tensor, teacher_logits: Tensor | None = None, *, images: Tensor | None = None
+) -> dict[str, float]:
+    """What a classifier does on labelled data, in several measures at once; fits ``Score(also=...)``.
 
     Args:
-        logits: shape ``(N, K)``.
+        model: its logits ``(N, K)``, or the model itself together with ``images``.
         labels: class indices ``(N,)``.
+        teacher_logits: the teacher's logits ``(N, K)`` for the same samples.
+        images: inputs for a model, shape ``(N, ...)``.
 
     Returns:
-        T, between 0.01 and 100.
+        ``accuracy`` and ``ece`` (15 bins) in [0, 1], ``nll`` in nats; with a teacher also ``agreement`` in [0, 1] and
+        ``kl_to_teacher``, the mean KL(teacher || student) at temperature 1, in nats.
+
+    Raises:
+        TypeError: a model without images, or logits with them.
+        ValueError: shapes that do not match, or NaN.
+
+    Example:
+        >>> describe(torch.tensor([[2.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 0]))["accuracy"]
+        0.5
     """
-    from scipy.optimize import minimize_scalar
-
-    wide = logits.detach().double()
-
-    def nll(log_temperature: float) -> float:
-        return float(F.cross_entropy(wide / math.exp(log_temperature), labels))
-
-    return math.exp(minimize_scalar(nll, bounds=(math.log(0.01), math.log(100)), method="bounded").x)
+    logits = logits_of(model, images, name="model").double()
+    if labels.shape != logits.shape[:1]:
+        raise ValueError(f"{len(logits)} rows of logits but labels of shape {list(labels.shape)}: one label per row")
+    found = {
+        "accuracy": float((logits.argmax(dim=-1) == labels).double().mean()),
+        "nll": float(F.cross_entropy(logits, labels)),
+        "ece": expected_calibration_error(logits.softmax(dim=-1), labels),
+    }
+    if teacher_logits is not None:
+        found["agreement"] = agreement(logits, teacher_logits)
+        log_p, log_q = (z.log_softmax(dim=-1) for z in (teacher_logits.detach().double(), logits))
+        found["kl_to_teacher"] = float(F.kl_div(log_q, log_p, reduction="batchmean", log_target=True))
+    return found
 
 
 def shuffle_within(values: Tensor, groups: Tensor, *, seed: int) -> Tensor:
@@ -278,15 +243,3 @@ def _summary(times: list[float], reference: list[float]) -> Latency:
     ratios = [mine / first for mine, first in zip(times, reference, strict=True)]
     p95 = sorted(times)[math.ceil(0.95 * len(times)) - 1]
     return Latency(statistics.median(times), p95, statistics.median(ratios), len(times))
-
-
-def _check_probabilities(probabilities: object) -> None:
-    if not isinstance(probabilities, Tensor) or not probabilities.is_floating_point():
-        kind = probabilities.dtype if isinstance(probabilities, Tensor) else type(probabilities).__name__
-        raise TypeError(f"probabilities must be a floating-point tensor, got {kind}")
-    if probabilities.numel() == 0 or probabilities.dim() == 0:
-        raise ValueError(f"probabilities must have rows of classes, got shape {list(probabilities.shape)}")
-    sums = probabilities.double().sum(dim=-1)
-    tolerance = 10 * torch.finfo(probabilities.dtype).eps * probabilities.shape[-1]
-    if bool((probabilities < 0).any()) or not bool(((sums - 1).abs() <= max(tolerance, 1e-4)).all()):
-        raise ValueError("probabilities must be nonnegative with rows that sum to 1: did you pass logits?")

@@ -24,6 +24,8 @@ class Lesson:
         module: the parts of ``kdlab`` it is built on, the main one first.
         group: one of :data:`GROUPS`.
         ready: whether the lesson can be opened yet.
+        parts: titles of its notebooks a, b, ..., where it takes more than one; they share its number, its exercises
+            and its place on the map.
     """
 
     number: int
@@ -32,6 +34,14 @@ class Lesson:
     module: tuple[str, ...]
     group: str
     ready: bool = False
+    parts: tuple[str, ...] = ()
+
+    @property
+    def notebooks(self) -> dict[str, str]:
+        """What its notebooks' file names begin with, to their titles: ``{"02a": ..., "02b": ...}``."""
+        if not self.parts:
+            return {self.label: self.title}
+        return {f"{self.label}{letter}": title for letter, title in zip("abc", self.parts, strict=False)}
 
     @property
     def label(self) -> str:
@@ -46,8 +56,9 @@ LESSONS = (
            ("measure", "exercises"), _BASE, ready=True),
     Lesson(1, "Soft labels and temperature", "What does a teacher's answer hold that a label does not?",
            ("losses",), _BASE, ready=True),
-    Lesson(2, "The distillation loss, derived", "Where does each factor of the loss come from?",
-           ("losses",), _BASE),
+    Lesson(2, "The distillation loss", "Where does each factor of the loss come from?",
+           ("losses", "loss_properties"), _BASE, ready=True,
+           parts=("The distillation loss, derived", "Relatives of the loss, and a bug hunt")),
     Lesson(3, "A fair experiment on images", "How do you find out whether a teacher helped?",
            ("training", "experiments"), _BASE),
     Lesson(4, "Features and relations", "What can a student copy besides the answers?",

@@ -2,8 +2,9 @@
 
 What most published trainers get wrong is done here once: the teacher is always in evaluation mode and
 without gradients, the student is back in training mode after every evaluation, cached teacher logits
-are addressed by sample and never by batch position, and a seed fixes initial weights, batch order and
-dropout, so that two runs with the same seed are paired.
+are addressed by sample and never by batch position, an augmented student and its teacher see the same view,
+and a seed fixes initial weights, batch order, augmentation and dropout, so that two runs with the same seed
+are paired.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
@@ -20,54 +20,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kdlab.history import BestWeights, History
+from kdlab.logit_cache import LogitCache
 from kdlab.losses import kd_loss
-from kdlab.modes import evaluating
+from kdlab.prediction import Evaluation, evaluate, predict_logits, pseudo_labels
 from kdlab.progress import progress as progress_bar
 
-__all__ = ["Evaluation", "History", "Objective", "distill", "evaluate", "fit", "predict_logits", "seeded"]
+__all__ = [
+    "Augment",
+    "Evaluation",
+    "History",
+    "Objective",
+    "distill",
+    "evaluate",
+    "fit",
+    "predict_logits",
+    "pseudo_labels",
+    "seeded",
+]
 
 Objective = Callable[[Tensor, Tensor | None, Tensor], Tensor]
 """objective(logits (B, K), labels (B,) or None, rows (B,)) -> scalar; ``rows`` are the samples' numbers."""
 
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+"""augment(batch (B, ...), generator) -> (B, ...): a random view of the batch, drawn from ``generator`` alone."""
 
-@dataclass
-class History:
-    """What happened in one call of :func:`fit`.
-
-    Attributes:
-        train_loss: mean objective per epoch, in nats for the losses of this package.
-        validation_accuracy: per epoch, share in [0, 1]; empty without a validation set.
-        stopped: why training ended: ``"finished"``, ``"patience"``, ``"interrupted"`` or ``"diverged"``.
-    """
-
-    train_loss: list[float] = field(default_factory=list)
-    validation_accuracy: list[float] = field(default_factory=list)
-    stopped: str = "finished"
-
-    @property
-    def epochs(self) -> int:
-        """How many epochs were completed."""
-        return len(self.train_loss)
-
-    @property
-    def best_epoch(self) -> int | None:
-        """The epoch (from 0) with the best validation accuracy, the first of equals; None without validation."""
-        if not self.validation_accuracy:
-            return None
-        return max(range(len(self.validation_accuracy)), key=self.validation_accuracy.__getitem__)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How a model does on labelled data.
-
-    Attributes:
-        accuracy: share of samples whose largest logit is at the label, in [0, 1].
-        nll: mean negative log-likelihood of the labels, in nats.
-    """
-
-    accuracy: float
-    nll: float
+_AUGMENT_STREAM = 2**40
+"""Augmentation draws from a stream of its own, so that batches come in the same order with and without it."""
 
 
 @contextmanager
@@ -97,6 +76,7 @@ def fit(
     weight_decay: float = 0.0,
     seed: int = 0,
     objective: Objective | None = None,
+    augment: Augment | None = None,
     validation: tuple[Tensor, Tensor] | None = None,
     patience: int | None = None,
     progress: bool = True,
@@ -112,8 +92,11 @@ def fit(
         lr: Adam's learning rate, greater than 0.
         batch_size: samples per step, drawn without replacement; the last batch of an epoch may be smaller.
         weight_decay: decoupled (AdamW); 0 is plain Adam.
-        seed: fixes batch order and dropout. Initial weights belong to the model: build it under ``seeded``.
+        seed: fixes batch order, augmentation and dropout. Initial weights belong to the model: build it under
+            ``seeded``.
         objective: ``(logits, labels, rows) -> scalar``; cross-entropy with the labels by default.
+        augment: ``(batch, generator) -> batch``, a new random view of every batch, such as
+            :func:`kdlab.data.shift_images`; validation images stay as they are.
         validation: images and labels to measure accuracy on after each epoch.
         patience: stop after this many epochs without a better validation accuracy and go back to the
             weights of the best epoch; needs ``validation``.
@@ -140,15 +123,17 @@ def fit(
     if labels is None and objective is None:
         raise ValueError("labels are missing: without labels pass an objective that needs none, or use distill")
     history = History()
-    keeper = _BestWeights(model, patience)
+    keeper = BestWeights(model, patience)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
     bar = progress_bar(range(epochs), description, show=progress)
+    view = _views(augment, seed)
     with seeded(seed), bar:
         order = torch.Generator().manual_seed(seed)
         try:
             for _ in bar:
                 rows = torch.randperm(len(images), generator=order)
-                loss = _train_epoch(model, optimizer, images, labels, rows.split(batch_size), objective or _hard_labels)
+                batches = rows.split(batch_size)
+                loss = _train_epoch(model, optimizer, images, labels, batches, objective or _hard_labels, view)
                 if not math.isfinite(loss):
                     history.stopped = "diverged"
                     warnings.warn(f"the loss became {loss} in epoch {history.epochs}: lower lr={lr}?", stacklevel=2)
@@ -168,60 +153,100 @@ def fit(
 
 def distill(
     student: nn.Module,
-    teacher: nn.Module | Tensor,
+    teacher: nn.Module | Tensor | LogitCache,
     images: Tensor,
     labels: Tensor | None = None,
     *,
     temperature: float = 4.0,
     alpha: float = 0.9,
+    augment: Augment | None = None,
     **options: Any,
 ) -> History:
-    """Train ``student`` with :func:`kdlab.losses.kd_loss` against a teacher that is computed once.
+    """Train ``student`` with :func:`kdlab.losses.kd_loss`.
+
+    The teacher is asked once, before training. Only with ``augment`` is it asked on every batch, since its answer
+    must be for the view that the student sees. Either way it is asked in evaluation mode and without gradients, and
+    its modes are restored.
 
     Args:
         student: returns logits ``(B, K)``.
-        teacher: a model, evaluated once on ``images``, or its logits for exactly these images, ``(N, K)``.
-        images: inputs, shape ``(N, ...)``; they must not be augmented, since the teacher sees them once.
+        teacher: a model; or its logits for exactly these images, ``(N, K)``; or a
+            :class:`kdlab.logit_cache.LogitCache`, which is checked against the images.
+        images: inputs, shape ``(N, ...)``.
         labels: class indices ``(N,)``; may be ``None`` with ``alpha=1``.
         temperature: T, as in ``kd_loss``.
         alpha: weight of the soft term, as in ``kd_loss``.
+        augment: as in :func:`fit`; needs a teacher that is a model.
         **options: those of :func:`fit` (``epochs`` and ``lr`` are required), except ``objective``.
 
     Returns:
         The history, as :func:`fit`.
 
     Raises:
-        TypeError, ValueError: as ``kd_loss`` and :func:`fit`; logits whose number is not that of the images.
+        TypeError, ValueError: as ``kd_loss`` and :func:`fit`; logits that do not belong to the images, or were
+            computed before augmentation.
     """
-    teacher_logits = teacher.detach() if isinstance(teacher, Tensor) else predict_logits(teacher, images)
-    if len(teacher_logits) != len(images):
+    if augment is None:
+        teacher_logits = _recorded(teacher, images)
+
+        def objective(logits: Tensor, batch_labels: Tensor | None, rows: Tensor) -> Tensor:
+            return kd_loss(logits, teacher_logits[rows], batch_labels, temperature=temperature, alpha=alpha)
+
+        return fit(student, images, labels, objective=objective, **options)
+    if not isinstance(teacher, nn.Module):
         raise ValueError(
-            f"teacher logits for {len(teacher_logits)} samples, but {len(images)} images: "
+            f"augment needs the teacher itself, got a {type(teacher).__name__} of recorded answers: they are for the "
+            "unchanged images, and the student would see others. Pass the model, or leave augment out"
+        )
+    answers = torch.empty(0)  # for the view that the student is looking at
+
+    def shared_view(batch: Tensor, generator: torch.Generator) -> Tensor:
+        nonlocal answers
+        seen = _augmented(augment, batch, generator)
+        answers = predict_logits(teacher, seen)
+        return seen
+
+    def on_view(logits: Tensor, batch_labels: Tensor | None, rows: Tensor) -> Tensor:
+        return kd_loss(logits, answers, batch_labels, temperature=temperature, alpha=alpha)
+
+    return fit(student, images, labels, objective=on_view, augment=shared_view, **options)
+
+
+def _recorded(teacher: nn.Module | Tensor | LogitCache, images: Tensor) -> Tensor:
+    """The teacher's logits for these images, (N, K)."""
+    if isinstance(teacher, LogitCache):
+        teacher.check(images)
+        return teacher.logits
+    logits = teacher.detach() if isinstance(teacher, Tensor) else predict_logits(teacher, images)
+    if len(logits) != len(images):
+        raise ValueError(
+            f"teacher logits for {len(logits)} samples, but {len(images)} images: "
             "were the logits cached for another data set or order?"
         )
-
-    def objective(logits: Tensor, batch_labels: Tensor | None, rows: Tensor) -> Tensor:
-        return kd_loss(logits, teacher_logits[rows], batch_labels, temperature=temperature, alpha=alpha)
-
-    return fit(student, images, labels, objective=objective, **options)
-
-
-def predict_logits(model: nn.Module, images: Tensor, batch_size: int = 2048) -> Tensor:
-    """The model's logits ``(N, K)`` in evaluation mode and without gradients; its modes are restored after."""
-    with evaluating(model):
-        return torch.cat([model(batch) for batch in images.split(batch_size)])
-
-
-def evaluate(model: nn.Module, images: Tensor, labels: Tensor) -> Evaluation:
-    """Accuracy and negative log-likelihood of ``model`` on labelled data; the model's mode is restored."""
-    logits = predict_logits(model, images)
-    accuracy = float((logits.argmax(dim=-1) == labels).float().mean())
-    return Evaluation(accuracy=accuracy, nll=float(F.cross_entropy(logits, labels)))
+    return logits
 
 
 def _hard_labels(logits: Tensor, labels: Tensor | None, rows: Tensor) -> Tensor:
     assert labels is not None
     return F.cross_entropy(logits, labels)
+
+
+def _views(augment: Augment | None, seed: int) -> Callable[[Tensor], Tensor]:
+    """From a batch to what the model sees of it."""
+    if augment is None:
+        return lambda batch: batch
+    if not callable(augment):
+        raise TypeError(f"augment must be a function of a batch and a generator, got {augment!r}")
+    generator = torch.Generator().manual_seed(seed + _AUGMENT_STREAM)
+    return lambda batch: _augmented(augment, batch, generator)
+
+
+def _augmented(augment: Augment, batch: Tensor, generator: torch.Generator) -> Tensor:
+    view = augment(batch, generator)
+    if not isinstance(view, Tensor) or len(view) != len(batch):
+        got = f"shape {list(view.shape)}" if isinstance(view, Tensor) else type(view).__name__
+        raise ValueError(f"augment must return one view per image, {len(batch)} here, got {got}")
+    return view
 
 
 def _train_epoch(
@@ -231,12 +256,13 @@ def _train_epoch(
     labels: Tensor | None,
     batches: tuple[Tensor, ...],
     objective: Objective,
+    view: Callable[[Tensor], Tensor],
 ) -> float:
     """One pass over the batches; returns the mean objective per sample."""
     model.train()
     total = 0.0
     for rows in batches:
-        loss = objective(model(images[rows]), None if labels is None else labels[rows], rows)
+        loss = objective(model(view(images[rows])), None if labels is None else labels[rows], rows)
         value = float(loss.detach())
         if not math.isfinite(value):
             return value
@@ -245,29 +271,6 @@ def _train_epoch(
         optimizer.step()
         total += value * len(rows)
     return total / sum(len(rows) for rows in batches)
-
-
-class _BestWeights:
-    """Keeps the weights of the best epoch when ``patience`` asks for it."""
-
-    def __init__(self, model: nn.Module, patience: int | None) -> None:
-        if patience is not None and patience < 1:
-            raise ValueError(f"patience must be at least 1 epoch, got {patience}")
-        self.model, self.patience = model, patience
-        self.state: dict[str, Tensor] | None = None
-
-    def is_spent(self, history: History) -> bool:
-        """Note the weights if this epoch is the best so far; tell whether patience has run out."""
-        if self.patience is None:
-            return False
-        last, best = history.epochs - 1, history.best_epoch
-        if best == last:
-            self.state = {name: value.clone() for name, value in self.model.state_dict().items()}
-        return best is not None and last - best >= self.patience
-
-    def restore(self) -> None:
-        if self.state is not None:
-            self.model.load_state_dict(self.state)
 
 
 def _check_options(images: Tensor, labels: Tensor | None, *, epochs: int, lr: float, batch_size: int) -> None:

@@ -271,3 +271,11 @@ def test_real_lab_is_quiet_uses_this_interpreter_and_ends_on_one_ctrl_c(tmp_path
         os.close(terminal)
         os.close(stdin)
     assert "Traceback" not in log.read_text()
+
+
+def test_a_bare_number_opens_the_first_of_several_notebooks(tmp_path: Path) -> None:
+    for name in ("02a_loss.ipynb", "02b_relatives.ipynb", "03_images.ipynb"):
+        (tmp_path / name).touch()
+    assert cli.choose_lesson(tmp_path, "2") == "02a_loss.ipynb"
+    assert cli.choose_lesson(tmp_path, "02b") == "02b_relatives.ipynb"
+    assert cli.choose_lesson(tmp_path, "03") == "03_images.ipynb"

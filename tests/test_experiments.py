@@ -124,7 +124,80 @@ def test_validation_scores_tell_whether_other_images_agree() -> None:
         compare({"a": _noisy(0), "b": _noisy(0)}, range(5)).on_validation()
 
 
-@pytest.mark.parametrize("value", [0.1, Score(0.1, 0.2)])
+def _described(shift: float, nll: float) -> Callable[[int], Score]:
+    return lambda seed: Score(0.5 + shift + seed / 1000, 0.5, also={"nll": nll + seed / 50, "agreement": 0.9})
+
+
+def test_the_same_runs_can_be_judged_by_another_measure() -> None:
+    result = compare({"a": _described(0, 0.4), "b": _described(0.1, 0.5)}, range(5))
+    assert result.verdict == "better"
+    assert result.also["b"]["nll"] == pytest.approx([0.5, 0.52, 0.54, 0.56, 0.58])
+    by_nll = result.on("nll", higher_is_better=False)
+    assert by_nll.verdict == "worse"
+    assert by_nll.difference == pytest.approx(0.1)
+    assert by_nll.on("agreement", higher_is_better=True).verdict == "cannot tell"
+    with pytest.raises(ValueError, match="no validation scores"):  # those were accuracies
+        by_nll.on_validation()
+
+
+def test_a_measure_in_nats_is_never_shown_in_percent() -> None:
+    result = compare({"a": _described(0, 0.4), "b": _described(0.1, 0.5)}, range(5))
+    text = str(result.on("nll", higher_is_better=False))
+    assert "nll, mean (sd)" in text
+    assert "0.540 (0.032)" in text
+    assert "+0.100 to +0.100" in text
+    assert "nll in nats" in text
+    assert "%" not in text.replace("95 % interval", "")
+    assert "points" not in text
+    shares = str(result.on("agreement", higher_is_better=True))
+    assert "90.0 (0.0)" in shares
+    assert "scores in %, differences in points" in shares
+
+
+@pytest.mark.parametrize(("level", "shown"), [(0.00312, "0.00312"), (0.25, "0.250"), (7.0, "7.00"), (1234.5, "1234")])
+def test_plain_numbers_show_three_digits_of_the_largest(level: float, shown: str) -> None:
+    arms = {"a": lambda seed: level, "b": lambda seed: level / 10}
+    assert f" {shown} (" in str(compare(arms, range(5), unit="nats"))
+
+
+def test_a_measure_nobody_knows_has_no_unit_unless_one_is_named() -> None:
+    arms = {name: (lambda seed: Score(0.5, 0.5, also={"seconds": 2.0})) for name in "ab"}
+    result = compare(arms, range(5))
+    assert str(result.on("seconds", higher_is_better=False)).endswith("one setting per arm, seconds")
+    assert str(result.on("seconds", higher_is_better=False, unit="s")).endswith("seconds in s")
+
+
+def test_a_measure_that_an_arm_lacks_is_refused_by_name() -> None:
+    result = compare({"a": _described(0, 0.4), "b": _noisy(0)}, range(5))
+    with pytest.raises(ValueError, match=r"no measure 'nll' in arms \['b'\]; measures reported: agreement, nll"):
+        result.on("nll", higher_is_better=False)
+    with pytest.raises(ValueError, match=r"no measure 'ece' in arms \['a', 'b'\]"):
+        result.on("ece", higher_is_better=False)
+    with pytest.raises(ValueError, match="measures reported: none"):
+        compare({"a": _noisy(0), "b": _noisy(0)}, range(5)).on("ece", higher_is_better=False)
+
+
+@pytest.mark.parametrize(("value", "words"), [(math.nan, "finite number, got nan"), ("0.4", "got '0.4'")])
+def test_a_measure_that_is_no_number_names_the_run(value: object, words: str) -> None:
+    with pytest.raises(ValueError, match=rf"arm 'b', seed 0.*{words}"):
+        compare({"a": _noisy(0), "b": lambda seed: Score(0.5, 0.5, also={"nll": value})}, range(5))
+
+
+def test_a_measure_must_be_there_for_every_seed() -> None:
+    def forgetful(seed: int) -> Score:
+        return Score(0.5, 0.5, also={} if seed == 3 else {"nll": 0.1})
+
+    with pytest.raises(ValueError, match="arm 'b' must report the same measures for every seed"):
+        compare({"a": _noisy(0), "b": forgetful}, range(5))
+
+
+def test_results_written_before_there_were_further_measures_still_load() -> None:
+    record = compare({"a": Arm(_noisy(0), 50), "b": Arm(_noisy(0.2), 50)}, range(5)).as_dict()
+    old = Comparison.from_dict({key: value for key, value in record.items() if key not in ("also", "unit")})
+    assert old == Comparison.from_dict(record)
+
+
+@pytest.mark.parametrize("value", [0.1, Score(0.1, 0.2), Score(0.1, 0.2, also={"nll": 0.3, "ece": 0.01})])
 def test_json_round_trip(value: float | Score) -> None:
     result = compare({"a": Arm(lambda seed: value, 50), "b": Arm(lambda seed: value, 50, 1000)}, range(5))
     assert Comparison.from_dict(json.loads(json.dumps(result.as_dict()))) == result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -54,14 +55,14 @@ MUTANTS = {
     "mean over the first dimension only": ("_positions(student_logits)", "len(student_logits)"),
     "alpha weighs the hard term": ("alpha * temperature**2", "(1 - alpha) * temperature**2"),
     "weights do not add up to one": ("(1 - alpha) * _cross_entropy", "_cross_entropy"),
-    "hard term at T": ("rows = _wide(logits)", "rows = _wide(logits).div(8)"),
+    "hard term at T": ("F.cross_entropy(_wide(logits),", "F.cross_entropy(_wide(logits) / 8,"),
     "log of softmax": (".log_softmax(dim=-1)", ".softmax(dim=-1).log()"),
     "no log at all": (
         "log_q = _scaled(other, temperature).log_softmax",
         "log_q = _scaled(other, temperature).softmax",
     ),
     "softmax over the batch": ("log_softmax(dim=-1)", "log_softmax(dim=0)"),
-    "half precision kept": ("logits.to(torch.promote_types(logits.dtype, torch.float32))", "logits"),
+    "half precision kept": ("logits.float() if logits.dtype.itemsize < 4 else logits", "logits"),
     "one logit allowed": (
         'check_logits("student_logits", student_logits)\n    check_logits("teacher_logits", teacher_logits)',
         "pass",
@@ -77,8 +78,11 @@ MUTANTS = {
 }  # fmt: skip
 
 
+SOURCE = Path(losses.__file__).read_text(encoding="utf-8")
+
+
 def _mutant(old: str, new: str) -> Loss:
-    source = Path(losses.__file__).read_text(encoding="utf-8")
+    source = SOURCE
     first, rest = source.split("\ndef soft_targets")[0], source.split("\ndef kd_loss")[1]
     code = first + "\n\ndef kd_loss" + rest.split("\n\n\ndef ")[0] + "\n\n\ndef _wide" + rest.split("\ndef _wide")[1]
     assert old in code, f"the mutation no longer applies: {old!r} is not in losses.py"
@@ -87,15 +91,19 @@ def _mutant(old: str, new: str) -> Loss:
     return module.kd_loss
 
 
+@cache
+def _broken_by(name: str) -> set[str]:
+    """What a mutant violates; two tests ask."""
+    return broken(_mutant(*MUTANTS[name]))
+
+
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_mutant_of_kd_loss_turns_the_suite_red(name: str) -> None:
-    assert broken(_mutant(*MUTANTS[name])), f"no property notices: {name}"
+    assert _broken_by(name), f"no property notices: {name}"
 
 
 def test_every_property_can_fail() -> None:
-    caught = set().union(
-        *(broken(_mutant(*mutation)) for mutation in MUTANTS.values()), broken(_wrong_second_derivative)
-    )
+    caught = broken(_wrong_second_derivative).union(*map(_broken_by, MUTANTS))
     assert caught == set(PROPERTIES)
 
 
@@ -171,13 +179,13 @@ def _dkd(student: Tensor, teacher: Tensor, labels: Tensor | None = None, *, temp
     )
 
 
-RELATIVES = {
-    "reverse_kl_loss": (soft_only(reverse_kl_loss), HINTON_ONLY),
-    "js_loss": (soft_only(js_loss), HINTON_ONLY | {LIMIT}),  # a quarter of it
-    "mse_logit_loss": (soft_only(_mse), HINTON_ONLY),
-    "dkd_loss": (_dkd, HINTON_ONLY | {LIMIT, "alpha_one_ignores_labels"}),
+RELATIVES = {  # looked up when asked, so that a mutant in its place is what gets judged
+    "reverse_kl_loss": (lambda: soft_only(reverse_kl_loss), HINTON_ONLY),
+    "js_loss": (lambda: soft_only(js_loss), HINTON_ONLY | {LIMIT}),  # a quarter of it
+    "mse_logit_loss": (lambda: soft_only(_mse), HINTON_ONLY),
+    "dkd_loss": (lambda: _dkd, HINTON_ONLY | {LIMIT, "alpha_one_ignores_labels"}),
     "dist_loss": (
-        soft_only(dist_loss),
+        lambda: soft_only(dist_loss),
         HINTON_ONLY
         | {
             LIMIT,
@@ -192,7 +200,7 @@ RELATIVES = {
 @pytest.mark.parametrize("name", RELATIVES)
 def test_a_relative_has_every_property_but_those_that_its_definition_excludes(name: str) -> None:
     loss, exempt = RELATIVES[name]
-    assert broken(loss) == exempt, examine(loss)
+    assert broken(loss()) == exempt, examine(loss())
 
 
 def test_reverse_kl_is_the_forward_kl_with_the_two_exchanged() -> None:
@@ -264,6 +272,12 @@ def test_dist_is_one_minus_pearson_over_classes_and_over_rows() -> None:
     intra = np.mean([1 - np.corrcoef(*columns)[0, 1] for columns in zip(q.T, p.T, strict=True)])
     value = dist_loss(A, B, temperature=2.0, inter_weight=0.5, intra_weight=2.0)
     assert_close(float(value), 4 * (0.5 * inter + 2 * intra))
+
+
+def test_dist_is_never_below_zero_where_rounding_would_take_it() -> None:
+    for seed in range(20):
+        logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(seed))
+        assert dist_loss(logits, logits, temperature=1.0) >= 0
 
 
 def test_dist_survives_rows_and_classes_without_variation() -> None:
@@ -362,33 +376,161 @@ def test_kd_loss_refuses(error: type[Exception], words: str, arguments: tuple, o
         kd_loss(*arguments, **options)
 
 
-@pytest.mark.parametrize(
-    ("error", "words", "call"),
-    [
-        (ValueError, "temperature .* got 0", lambda: reverse_kl_loss(S, T_, temperature=0)),
-        (ValueError, "8 classes", lambda: reverse_kl_loss(S, T_[:, :8])),
-        (ValueError, "contains NaN", lambda: reverse_kl_loss(NAN, T_)),
-        (TypeError, "temperature must be a number", lambda: js_loss(S, T_, temperature="2")),
-        (ValueError, "teacher_logits contains NaN", lambda: js_loss(S, NAN)),
-        (ValueError, "different batches", lambda: mse_logit_loss(S, T_[:3])),
-        (ValueError, "contains infinite", lambda: mse_logit_loss(S, T_ / 0)),
-        (ValueError, "at least 3 classes, got 2", lambda: dkd_loss(S[:, :2], T_[:, :2], Y)),
-        (ValueError, "labels contain 10", lambda: dkd_loss(S, T_, Y + 10)),
-        (TypeError, "labels must be a torch tensor", lambda: dkd_loss(S, T_, None)),
-        (ValueError, "other_weight .* got -1", lambda: dkd_loss(S, T_, Y, other_weight=-1)),
-        (TypeError, "target_weight must be a number", lambda: dkd_loss(S, T_, Y, target_weight="1")),
-        (ValueError, "student_logits contains NaN", lambda: dkd_loss(NAN, T_, Y)),
-        (ValueError, "at least 2 rows", lambda: dist_loss(S[:1], T_[:1])),
-        (ValueError, "inter_weight .* got nan", lambda: dist_loss(S, T_, inter_weight=float("nan"))),
-        (ValueError, "student_logits contains NaN", lambda: dist_loss(NAN, T_)),
-        (ValueError, r"smoothing must lie in \[0, 1\], got 2", lambda: label_smoothing_loss(S, Y, smoothing=2)),
-        (ValueError, "logits contains NaN", lambda: label_smoothing_loss(NAN, Y)),
-        (ValueError, "labels contain -100", lambda: label_smoothing_loss(S, Y - 100)),
-    ],
-)  # fmt: skip
+REFUSALS = [
+    (ValueError, "temperature .* got 0", lambda: reverse_kl_loss(S, T_, temperature=0)),
+    (ValueError, "8 classes", lambda: reverse_kl_loss(S, T_[:, :8])),
+    (ValueError, "contains NaN", lambda: reverse_kl_loss(NAN, T_)),
+    (TypeError, "temperature must be a number", lambda: js_loss(S, T_, temperature="2")),
+    (ValueError, "teacher_logits contains NaN", lambda: js_loss(S, NAN)),
+    (ValueError, "different batches", lambda: mse_logit_loss(S, T_[:3])),
+    (ValueError, "contains infinite", lambda: mse_logit_loss(S, T_ / 0)),
+    (ValueError, "at least 3 classes, got 2", lambda: dkd_loss(S[:, :2], T_[:, :2], Y)),
+    (ValueError, "labels contain 10", lambda: dkd_loss(S, T_, Y + 10)),
+    (TypeError, "labels must be a torch tensor", lambda: dkd_loss(S, T_, None)),
+    (ValueError, "other_weight .* got -1", lambda: dkd_loss(S, T_, Y, other_weight=-1)),
+    (TypeError, "target_weight must be a number", lambda: dkd_loss(S, T_, Y, target_weight="1")),
+    (ValueError, "student_logits contains NaN", lambda: dkd_loss(NAN, T_, Y)),
+    (ValueError, "at least 2 rows", lambda: dist_loss(S[:1], T_[:1])),
+    (ValueError, "inter_weight .* got nan", lambda: dist_loss(S, T_, inter_weight=float("nan"))),
+    (ValueError, "student_logits contains NaN", lambda: dist_loss(NAN, T_)),
+    (ValueError, r"smoothing must lie in \[0, 1\], got 2", lambda: label_smoothing_loss(S, Y, smoothing=2)),
+    (ValueError, "logits contains NaN", lambda: label_smoothing_loss(NAN, Y)),
+    (ValueError, "labels contain -100", lambda: label_smoothing_loss(S, Y - 100)),
+    (ValueError, "logits needs at least 2 classes", lambda: label_smoothing_loss(S[:, :1], Y)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "words", "call"), REFUSALS)
 def test_relatives_refuse(error: type[Exception], words: str, call: Callable[[], Tensor]) -> None:
     with pytest.raises(error, match=words):
         call()
+
+
+# --- mutants of the relatives, judged by the tests above ---------------------------------------------------
+
+NOT_DETACHED = ("teacher_logits.detach()", "teacher_logits")
+NO_T_SQUARED = ("temperature**2", "1")
+RELATIVE_MUTANTS = {
+    "reverse_kl_loss": {
+        "forward KL": ("_kl(student_logits, teacher_logits.detach(),", "_kl(teacher_logits.detach(), student_logits,"),
+        "T squared dropped": NO_T_SQUARED,
+        "T instead of T squared": ("temperature**2", "temperature"),
+        "teacher not detached": NOT_DETACHED,
+        "student detached": ("_kl(student_logits,", "_kl(student_logits.detach(),"),
+        "mean over classes too": ("_positions(student_logits)", "student_logits.numel()"),
+        "sum instead of mean": (" / _positions(student_logits)", ""),
+        "arguments not checked": ("_check_pair(student_logits, teacher_logits, temperature)", "pass"),
+        "NaN returned": ("return _finite(", "return (lambda loss, *rest: loss)("),
+    },
+    "js_loss": {
+        "mixture twice too large": (" - math.log(2)", ""),
+        "geometric mean": ("torch.logaddexp(log_p, log_q) - math.log(2)", "(log_p + log_q) / 2"),
+        "teacher's half only": ("(first + second)", "2 * first"),
+        "student's half only": ("(first + second)", "2 * second"),
+        "half forgotten": ("(2 * _positions(student_logits))", "_positions(student_logits)"),
+        "T squared dropped": NO_T_SQUARED,
+        "teacher not detached": NOT_DETACHED,
+        "temperature on one side": ("_scaled(teacher_logits.detach(), temperature)", "_scaled(teacher_logits, 1)"),
+        # At m the mean KL is smallest, so value and gradient stay right, and only second derivatives are wrong.
+        "mixture held constant": ("torch.logaddexp(log_p, log_q)", "torch.logaddexp(log_p, log_q).detach()"),
+        "softmax over the batch": ("log_softmax(dim=-1)", "log_softmax(dim=0)"),
+        "NaN returned": ("return _finite(", "return (lambda loss, *rest: loss)("),
+    },
+    "mse_logit_loss": {
+        "not centred": ("gap - gap.mean(dim=-1, keepdim=True)", "gap"),
+        "centred over the batch": ("gap.mean(dim=-1,", "gap.mean(dim=0,"),
+        "half forgotten": ("(2 * student_logits.numel())", "student_logits.numel()"),
+        "sum over classes": ("student_logits.numel()", "_positions(student_logits)"),
+        "absolute": (".square()", ".abs()"),
+        "teacher not detached": NOT_DETACHED,
+        "half precision kept": ("_wide(student_logits) - _wide(", "student_logits - ("),
+        "NaN returned": ("return _finite(", "return (lambda loss, *rest: loss)("),
+    },
+    "label_smoothing_loss": {
+        "not smoothed": ("label_smoothing=float(smoothing)", "label_smoothing=0.0"),
+        "share turned round": ("label_smoothing=float(smoothing)", "label_smoothing=1 - float(smoothing)"),
+        "logits not checked": ('check_logits("logits", logits)', "pass"),
+        "share not checked": ("check_share(", "(lambda *any: None)("),
+        "NaN returned": ("if not math.isfinite(loss.item()):", "if False:"),
+        "softmax over the batch": ("_wide(logits), labels", "_wide(logits).T.contiguous().T.softmax(0), labels"),
+    },
+    "dkd_loss": {
+        "weights exchanged": (
+            "target_weight * target + other_weight * others",
+            "other_weight * target + target_weight * others",
+        ),
+        "others not weighted": ("other_weight * others", "others"),
+        "target not weighted": ("target_weight * target", "target"),
+        "others' KL reversed": ("F.kl_div(others_q, others_p,", "F.kl_div(others_p, others_q,"),
+        "target's KL reversed": ("F.kl_div(target_q, target_p,", "F.kl_div(target_p, target_q,"),
+        "label among the others": ("rows.scatter(1, label, -math.inf)", "rows"),
+        "others' mass is their largest": ("others.logsumexp(dim=1, keepdim", "others.amax(dim=1, keepdim"),
+        "top class in place of the label": ("rows.gather(1, label)", "rows.amax(dim=1, keepdim=True)"),
+        "T squared dropped": NO_T_SQUARED,
+        "mean over classes too": ("labels.numel()", "student_logits.numel()"),
+        "teacher not detached": NOT_DETACHED,
+        "two classes allowed": ("if classes < 3:", "if False:"),
+        "labels not checked": ("check_label_range(labels, classes)", "pass"),
+        "negative weight allowed": ('check_weight("other_weight", other_weight)', "pass"),
+    },
+    "dist_loss": {
+        "within rows only": ("intra_weight * _uncorrelated(q, p, dim=0)", "0 * intra_weight"),
+        "within classes only": ("inter_weight * _uncorrelated(q, p, dim=1)", "0 * inter_weight"),
+        "weights exchanged": ("inter_weight * _uncorrelated(q, p, dim=1)", "inter_weight * _uncorrelated(q, p, dim=0)"),
+        "cosine in place of Pearson": ("q - q.mean(dim=dim, keepdim=True), p - p.mean(dim=dim, keepdim=True)", "q, p"),
+        "of logits": (".softmax(dim=-1).flatten(0, -2)", ".flatten(0, -2)"),
+        "sum over rows": (".mean().clamp(", ".sum().clamp("),
+        "sign flipped": ("(1 - F.cosine_similarity", "(1 + F.cosine_similarity"),
+        "squared": ("1 - F.cosine_similarity(q, p, dim=dim, eps=1e-12)", "1 - F.cosine_similarity(q, p, dim=dim) ** 2"),
+        "no guard for constant rows": ("eps=1e-12", "eps=0.0"),
+        "rounding may go below zero": (".clamp(min=0)", ""),
+        "T squared dropped": NO_T_SQUARED,
+        "teacher not detached": NOT_DETACHED,
+        "one row allowed": ("if _positions(student_logits) < 2:", "if False:"),
+    },
+}  # fmt: skip
+
+
+def _relative_mutant(name: str, old: str, new: str) -> Loss:
+    """The loss with ``old`` replaced in its own source, or else in the helper that has it."""
+    before, own = SOURCE.split(f"\ndef {name}(")
+    own, after = own.split("\n\n\ndef ", 1)
+    if old in own:
+        own = own.replace(old, new)
+    else:
+        assert after.count(old) == 1, f"the mutation no longer applies: {old!r} is not in {name} or one helper"
+        after = after.replace(old, new)
+    module = types.ModuleType("mutant")
+    exec(compile(f"{before}\ndef {name}({own}\n\n\ndef {after}", "mutant", "exec"), module.__dict__)
+    return getattr(module, name)
+
+
+def _judge(name: str) -> None:
+    """Everything that this file asks of one relative."""
+    word = name.split("_")[0]
+    for test in [value for key, value in globals().items() if key.startswith(f"test_{word}_")]:
+        test()
+    for error, words, call in REFUSALS:
+        if name in call.__code__.co_names:
+            test_relatives_refuse(error, words, call)
+    if name in RELATIVES:
+        test_a_relative_has_every_property_but_those_that_its_definition_excludes(name)
+
+
+@pytest.mark.parametrize("name", RELATIVE_MUTANTS)
+def test_the_relatives_themselves_pass_their_judge(name: str) -> None:
+    _judge(name)
+
+
+@pytest.mark.parametrize(("name", "what"), [(name, what) for name, them in RELATIVE_MUTANTS.items() for what in them])
+def test_a_mutant_of_a_relative_turns_its_tests_red(name: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), name, _relative_mutant(name, *RELATIVE_MUTANTS[name][what]))
+    red = False
+    try:
+        _judge(name)
+    except (Exception, pytest.fail.Exception):  # the second where an error was expected and none came
+        red = True
+    assert red, f"no test notices: {name}, {what}"
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdlab.measure import (
+    agreement,
     count_macs,
     count_parameters,
+    describe,
     entropy,
     expected_calibration_error,
     fit_temperature,
@@ -182,3 +184,61 @@ def test_every_order_within_a_group_comes_up_equally_often() -> None:
 def test_shuffling_refuses_groups_of_another_length() -> None:
     with pytest.raises(ValueError, match="3 values but 2 groups"):
         shuffle_within(torch.arange(3), torch.arange(2), seed=0)
+
+
+def _classifier(seed: int, n: int = 50, k: int = 4) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    student, teacher = 2 * torch.randn(2, n, k, generator=generator)
+    return student, teacher, torch.randint(k, (n,), generator=generator)
+
+
+def test_agreement_counts_equal_answers_whoever_is_right() -> None:
+    student = torch.tensor([[2.0, 0.0], [0.0, 1.0], [5.0, 4.0], [0.0, 0.1]])
+    teacher = torch.tensor([[9.0, 1.0], [3.0, 1.0], [0.1, 0.0], [0.0, 9.0]])
+    assert agreement(student, teacher) == agreement(teacher, student) == 0.75
+    assert agreement(student, 100 * student + 7) == 1
+
+
+def test_describe_agrees_with_each_measure_alone() -> None:
+    student, teacher, labels = _classifier(0)
+    found = describe(student, labels, teacher)
+    p, q = (torch.distributions.Categorical(logits=z.double()) for z in (teacher, student))
+    assert found["accuracy"] == pytest.approx(float((student.argmax(1) == labels).float().mean()))
+    assert found["nll"] == pytest.approx(float(F.cross_entropy(student, labels)), rel=1e-5)
+    assert found["ece"] == pytest.approx(expected_calibration_error(student.softmax(1), labels), rel=1e-4)
+    assert found["agreement"] == agreement(student, teacher)
+    assert found["kl_to_teacher"] == pytest.approx(float(torch.distributions.kl_divergence(p, q).mean()))
+    assert found["kl_to_teacher"] != pytest.approx(float(torch.distributions.kl_divergence(q, p).mean()), rel=0.01)
+
+
+def test_describe_takes_a_model_and_leaves_it_as_it_was() -> None:
+    images, labels = torch.rand(20, 4), torch.randint(3, (20,))
+    model = nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.9)).train()
+    assert describe(model, labels, images=images) == describe(model[0](images), labels)
+    assert model[1].training
+    assert set(describe(model, labels, images=images)) == {"accuracy", "nll", "ece"}
+
+
+def test_a_student_equal_to_its_teacher_is_at_no_distance() -> None:
+    student, _, labels = _classifier(1)
+    found = describe(student, labels, student + 3)
+    assert found["kl_to_teacher"] == pytest.approx(0, abs=1e-6)
+    assert found["agreement"] == 1
+
+
+def test_describe_and_agreement_refuse_what_does_not_fit() -> None:
+    student, teacher, labels = _classifier(2)
+    with pytest.raises(ValueError, match="50 rows of logits but labels of shape"):
+        describe(student, labels[:49])
+    with pytest.raises(ValueError, match="equal"):
+        agreement(student, teacher[:49])
+    with pytest.raises(ValueError, match="did you pass features"):
+        describe(student, labels, torch.zeros(50, 7))
+    with pytest.raises(ValueError, match="NaN in 1 of 50 rows"):
+        describe(student.index_fill(0, torch.tensor([3]), math.nan), labels)
+    with pytest.raises(ValueError, match=r"must be \(N, K\)"):
+        agreement(student.argmax(1), teacher)
+    with pytest.raises(TypeError, match="needs images"):
+        describe(nn.Linear(4, 4), labels)
+    with pytest.raises(TypeError, match="images must not be passed"):
+        describe(student, labels, images=student)

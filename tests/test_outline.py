@@ -24,14 +24,16 @@ def test_lessons_stand_in_order_and_groups_do_not_mix() -> None:
 
 
 def test_exactly_the_lessons_with_a_notebook_are_ready() -> None:
-    assert [stop.label for stop in READY] == sorted(path.name[:2] for path in NOTEBOOKS.glob("*.ipynb"))
+    expected = [label for stop in READY for label in stop.notebooks]
+    assert expected == sorted(path.name.partition("_")[0] for path in NOTEBOOKS.glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("stop", READY, ids=lambda stop: stop.label)
 def test_a_ready_lesson_bears_its_title_and_has_its_modules(stop: Lesson) -> None:
-    (path,) = NOTEBOOKS.glob(f"{stop.label}_*.ipynb")
-    heading = nbformat.read(path, as_version=4).cells[0].source.splitlines()[0]
-    assert heading == f"# {stop.label} · {stop.title}"
+    for label, title in stop.notebooks.items():
+        (path,) = NOTEBOOKS.glob(f"{label}_*.ipynb")
+        heading = nbformat.read(path, as_version=4).cells[0].source.splitlines()[0]
+        assert heading == f"# {label} · {title}"
     for module in stop.module:
         assert importlib.util.find_spec(f"kdlab.{module}"), module
 
@@ -46,6 +48,12 @@ def test_the_list_is_read_without_any_heavy_library() -> None:
     code = "import sys, kdlab.outline; print(sorted({'torch', 'numpy', 'matplotlib', 'IPython'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_lesson_of_several_notebooks_names_each() -> None:
+    assert lesson(1).notebooks == {"01": lesson(1).title}
+    split = Lesson(8, "Bits", "How few?", (), GROUPS[0], parts=("Rounding", "Training"))
+    assert split.notebooks == {"08a": "Rounding", "08b": "Training"}
 
 
 def test_a_lesson_is_found_by_its_number() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from kdlab.data import shift_images
+from kdlab.logit_cache import LogitCache
 from kdlab.losses import kd_loss
 from kdlab.models import MLP, SmallCNN
-from kdlab.training import distill, evaluate, fit, predict_logits, seeded
+from kdlab.training import distill, evaluate, fit, predict_logits, pseudo_labels, seeded
 
 IMAGES = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(60) % 10
@@ -95,6 +99,167 @@ def test_distill_uses_the_teacher_in_evaluation_mode_and_leaves_it_untouched() -
     assert torch.equal(_weights(teacher), before)
     assert all(parameter.grad is None for parameter in teacher.parameters())
     assert torch.equal(predict_logits(teacher, IMAGES), predict_logits(teacher, IMAGES))  # no dropout
+
+
+class Restless(nn.Module):
+    """A teacher with everything that goes wrong in training mode: dropout, and statistics that move."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with seeded(2):
+            self.layers = nn.Sequential(
+                nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 10)
+            )
+        self.answers: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.answers.append(self.layers(x))
+        return self.answers[-1]
+
+
+def _shift(batch: Tensor, generator: torch.Generator) -> Tensor:
+    return shift_images(batch, generator)
+
+
+def _as_found(model: nn.Module) -> tuple[dict[str, Tensor], list[bool], list[Tensor | None]]:
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    return state, [part.training for part in model.modules()], [p.grad for p in model.parameters()]
+
+
+@pytest.mark.parametrize("augment", [None, _shift], ids=["once", "every view"])
+def test_whatever_mode_the_teacher_is_left_in_its_answers_are_the_same_and_it_is_untouched(augment: Any) -> None:
+    answers, students = [], []
+    for half_frozen in (None, False, True):
+        teacher = Restless().train(half_frozen is not None)
+        if half_frozen:
+            teacher.layers[2].eval()
+        state, modes, gradients = _as_found(teacher)
+        student = _model()
+        distill(student, teacher, IMAGES, LABELS, augment=augment, **QUICK)
+        after = _as_found(teacher)
+        assert all(torch.equal(value, state[name]) for name, value in after[0].items())
+        assert (after[1], after[2]) == (modes, gradients)
+        assert not any(answer.requires_grad for answer in teacher.answers)
+        answers.append(torch.cat(teacher.answers))
+        students.append(_weights(student))
+    assert torch.equal(answers[0], answers[1])
+    assert torch.equal(answers[0], answers[2])
+    assert torch.equal(students[0], students[1])
+    assert torch.equal(students[0], students[2])
+
+
+def test_an_interrupted_augmented_run_leaves_the_teacher_as_it_was() -> None:
+    calls = 0
+
+    class Interrupting(Restless):
+        def forward(self, x: Tensor) -> Tensor:
+            nonlocal calls
+            calls += 1
+            if calls > 5:
+                raise KeyboardInterrupt
+            return super().forward(x)
+
+    teacher = Interrupting().train()
+    history = distill(_model(), teacher, IMAGES, LABELS, augment=_shift, **QUICK)
+    assert history.stopped == "interrupted"
+    assert all(part.training for part in teacher.modules())
+    assert torch.is_grad_enabled()
+
+
+def test_with_augmentation_teacher_and_student_see_the_same_view_and_the_answers_are_for_it() -> None:
+    """A teacher that reads the shift off the picture: only answers for the student's own view fit together."""
+    seen: list[Tensor] = []
+    teacher = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    watched = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    watched.load_state_dict(teacher.state_dict())
+    watched.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].clone()))
+    history = distill(watched, teacher, IMAGES, None, alpha=1.0, augment=_shift, epochs=1, lr=1e-9, batch_size=16)
+    assert history.train_loss[0] == pytest.approx(0, abs=1e-6)  # a student equal to its teacher, view by view
+    assert not torch.equal(torch.cat(seen).sort(0).values, IMAGES.sort(0).values)
+
+
+def test_augmentation_draws_from_the_runs_own_seed() -> None:
+    views: list[list[Tensor]] = [[], [], []]
+    for mine, seed in zip(views, (4, 4, 5), strict=True):
+
+        def augment(batch: Tensor, generator: torch.Generator, mine: list[Tensor] = mine) -> Tensor:
+            mine.append(shift_images(batch, generator))
+            return mine[-1]
+
+        torch.manual_seed(len(views))  # the state outside must not matter
+        fit(_model(), IMAGES, LABELS, augment=augment, seed=seed, **QUICK)
+    assert torch.equal(torch.cat(views[0]), torch.cat(views[1]))
+    assert not torch.equal(torch.cat(views[0]), torch.cat(views[2]))
+
+
+def test_augmentation_leaves_batch_order_dropout_and_the_images_alone() -> None:
+    """An arm with augmentation stays paired with one without: here the augmentation draws and changes nothing."""
+
+    def idle(batch: Tensor, generator: torch.Generator) -> Tensor:
+        torch.rand(7, generator=generator)
+        return batch
+
+    kept = IMAGES.clone()
+    results = []
+    for augment in (None, idle):
+        model = _model()
+        fit(model, IMAGES, LABELS, augment=augment, seed=3, **QUICK)
+        results.append(_weights(model))
+    assert torch.equal(results[0], results[1])
+    fit(_model(), IMAGES, LABELS, augment=lambda batch, generator: batch.zero_(), **QUICK)
+    assert torch.equal(IMAGES, kept)
+
+
+def test_a_teacher_asked_on_every_view_of_unchanged_images_is_a_teacher_asked_once() -> None:
+    students = []
+    for augment in (None, lambda batch, generator: batch):
+        student = _model()
+        distill(student, Restless(), IMAGES, LABELS, augment=augment, **QUICK)
+        students.append(_weights(student))
+    assert_close(students[0], students[1], rtol=1e-4, atol=1e-5)
+
+
+def test_recorded_answers_are_refused_for_augmented_images() -> None:
+    cache = LogitCache.record(_model(), IMAGES)
+    for recorded, kind in ((cache, "LogitCache"), (cache.logits, "Tensor")):
+        with pytest.raises(ValueError, match=f"got a {kind} of recorded answers.*student would see others"):
+            distill(MLP(), recorded, IMAGES, LABELS, augment=_shift, **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("words", "augment"),
+    [
+        ("16 here, got shape .15", lambda batch, generator: batch[1:]),
+        ("16 here, got NoneType", lambda batch, generator: None),
+    ],
+)
+def test_an_augmentation_that_loses_images_is_refused(words: str, augment: Any) -> None:
+    with pytest.raises(ValueError, match=words):
+        fit(MLP(), IMAGES, LABELS, augment=augment, **QUICK)
+    with pytest.raises(ValueError, match=words):
+        distill(MLP(), _model(), IMAGES, LABELS, augment=augment, **QUICK)
+
+
+def test_augment_must_be_a_function() -> None:
+    with pytest.raises(TypeError, match="augment must be a function of a batch and a generator, got 'flip'"):
+        fit(MLP(), IMAGES, LABELS, augment="flip", **QUICK)  # type: ignore[arg-type]
+
+
+def test_pseudo_labels_are_the_teachers_answers_in_evaluation_mode() -> None:
+    teacher = Restless().train()
+    found = pseudo_labels(teacher, IMAGES)
+    assert found.dtype == torch.int64
+    assert torch.equal(found, predict_logits(teacher, IMAGES).argmax(dim=-1))
+    assert torch.equal(found, pseudo_labels(predict_logits(teacher, IMAGES)))
+    assert teacher.training
+    with pytest.raises(TypeError, match="teacher is a model, so it needs images"):
+        pseudo_labels(teacher)
+    with pytest.raises(TypeError, match="images must not be passed"):
+        pseudo_labels(found, IMAGES)
+    with pytest.raises(ValueError, match=r"must be \(N, K\)"):
+        pseudo_labels(found)
+    with pytest.raises(ValueError, match="NaN in 1 of 1 rows"):
+        pseudo_labels(torch.tensor([[0.0, float("nan")]]))
 
 
 def test_distill_addresses_teacher_logits_by_sample() -> None:

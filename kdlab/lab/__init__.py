@@ -10,29 +10,53 @@ from kdlab.lab.charts import (
     soft_label_gallery,
 )
 from kdlab.lab.course_map import course_map, course_map_alt
+from kdlab.lab.descent import descent_path
+from kdlab.lab.descent_panel import descent_explorable, descent_figure
 from kdlab.lab.explorable import temperature_explorable
 from kdlab.lab.figures import temperature_figure
+from kdlab.lab.forest import forest_chart
+from kdlab.lab.heat_map import heat_map
 from kdlab.lab.kernel_lab import DistillationLab
+from kdlab.lab.loss_charts import fitted_curves, property_matrix
+from kdlab.lab.loss_figure import loss_figure
+from kdlab.lab.loss_panel import ALPHAS, loss_explorable
+from kdlab.lab.pair_chart import pair_panels
+from kdlab.lab.seeds_panel import seeds_explorable, seeds_figure
 from kdlab.lab.show import show
+from kdlab.lab.sweep_lab import SweepLab
 from kdlab.lab.theme import COLORS, GREY, INK, SERIES, new_figure
 from kdlab.lab.width import WIDTHS, width_explorable, width_figure
 
 __all__ = [
+    "ALPHAS",
     "COLORS",
     "GREY",
     "INK",
     "SERIES",
     "WIDTHS",
     "DistillationLab",
+    "SweepLab",
     "compare_points",
     "course_map",
     "course_map_alt",
+    "descent_explorable",
+    "descent_figure",
+    "descent_path",
+    "fitted_curves",
+    "forest_chart",
+    "heat_map",
     "interval_chart",
     "line_panels",
+    "loss_explorable",
+    "loss_figure",
     "new_figure",
     "null_distribution",
+    "pair_panels",
+    "property_matrix",
     "ratio_bars",
     "reliability_diagram",
+    "seeds_explorable",
+    "seeds_figure",
     "show",
     "soft_label_gallery",
     "temperature_explorable",

@@ -112,6 +112,7 @@ def line_panels(
     ylim: tuple[float, float],
     xscale: str = "log",
     yscale: str = "linear",
+    xticks: Sequence[float] | None = None,
 ) -> Figure:
     """Panels side by side with the same lines and the same y axis.
 
@@ -121,12 +122,16 @@ def line_panels(
         ylim: fixed range of y.
         xscale: ``"log"`` or ``"linear"``.
         yscale: the same for y.
+        xticks: where x is marked, with plain numbers; matplotlib's choice by default.
     """
     figure, row = new_figure(1, len(panels), height=2.7, sharey=True, squeeze=False)
     for axes, (xlabel, lines) in zip(row[0], panels.items(), strict=True):
         for (name, (x, y)), (color, marker, dash) in zip(lines.items(), SERIES, strict=False):
             axes.plot(x, y, color=color, marker=marker, linestyle=dash, markersize=4, label=name, clip_on=False)
         axes.set(xscale=xscale, yscale=yscale, ylim=ylim, xlabel=xlabel)
+        if xticks is not None:
+            axes.set_xticks(xticks, [f"{tick:g}" for tick in xticks])
+            axes.set_xticks([], minor=True)
     row[0, 0].set_ylabel(ylabel)
     row[0, -1].legend()
     return figure

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,15 @@ __all__ = [
     "TemperatureState",
     "WidthState",
     "count_text",
+    "fine_text",
+    "fixed_text",
     "percent_text",
     "ratio_text",
     "temperature_state",
     "width_state",
 ]
+
+_SMALLEST = 1e-7  # the smallest number that seven decimals can show
 
 
 @dataclass(frozen=True)
@@ -186,6 +191,20 @@ def ratio_text(ratio: float) -> str:
 def percent_text(share: float) -> str:
     """A share as 96.6 %; halves go up, here and in JavaScript."""
     return f"{math.floor(1000 * share + 0.5) / 10:.1f} %"
+
+
+def fixed_text(value: float, places: int) -> str:
+    """``places`` decimals with a true minus sign; halves go away from zero, as JavaScript's toFixed rounds."""
+    text = f"{Decimal(value).quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP):f}"
+    return text.replace("-", "" if not text.strip("-0.") else "−")
+
+
+def fine_text(value: float) -> str:
+    """Three decimals, and more of them for what is small: 1.234, 0.0771, 0.000812; seven at most."""
+    places = 3
+    while value >= _SMALLEST and value * 10**places < 99.5 and places < 7:
+        places += 1
+    return fixed_text(value, places)
 
 
 def _softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
