@@ -16,6 +16,7 @@ from typing import Any
 
 from kdlab.comparison import POINTS, Comparison, Contrast, Verdict, contrast, contrasts, is_number, paired_interval
 from kdlab.mcnemar import McNemar, mcnemar
+from kdlab.modes import noting_interrupts
 from kdlab.progress import progress as progress_bar
 
 __all__ = [
@@ -185,10 +186,13 @@ def _run(name: str, arm: Arm, seed: int, setting: Setting) -> Score:
     """One run, as a Score; validation is NaN where the arm reports none."""
     where = f"arm {name!r}, seed {seed}, setting {dict(setting)}"
     try:
-        result = arm.run(seed, **setting)
+        with noting_interrupts() as interrupted:
+            result = arm.run(seed, **setting)
     except Exception as error:
         error.add_note(f"while running {where}")
         raise
+    if interrupted.is_set():  # `fit` ends early at an interrupt and returns: that score is of half a run
+        raise KeyboardInterrupt(f"interrupted in {where}")
     if not isinstance(result, Score):
         if not is_number(result):
             raise TypeError(f"{where}: run must return a number or a Score, got {type(result).__name__}")

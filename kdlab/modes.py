@@ -1,14 +1,17 @@
-"""Modes that are put back as they were: evaluation mode of models, and the number of torch's threads."""
+"""What is put back as it was: evaluation mode of models, the number of torch's threads, the answer to an interrupt."""
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
 
-__all__ = ["evaluating", "threads"]
+__all__ = ["evaluating", "noting_interrupts", "threads"]
 
 
 @contextmanager
@@ -42,3 +45,23 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def noting_interrupts() -> Iterator[threading.Event]:
+    """An event that is set when the user interrupts, also where the code inside swallows the KeyboardInterrupt."""
+    noted = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield noted
+        return
+
+    def note(number: int, frame: Any) -> None:
+        noted.set()
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)

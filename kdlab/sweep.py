@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import os
 import pickle
-import signal
 import threading
 import traceback
 import warnings
@@ -24,7 +23,7 @@ from typing import Any, NamedTuple
 
 from kdlab.comparison import is_number
 from kdlab.experiments import Score
-from kdlab.modes import threads
+from kdlab.modes import noting_interrupts, threads
 from kdlab.progress import progress as progress_bar
 from kdlab.sweep_result import Part, Setting, Sweep
 
@@ -126,7 +125,7 @@ def results_of(tasks: Sequence[Task], *, jobs: int = 1, backend: str | None = No
 
 def _one_by_one(tasks: Sequence[Task]) -> Results:
     for place, task in enumerate(tasks):
-        with _noting_interrupts() as interrupted:
+        with noting_interrupts() as interrupted:
             score = _score(task)
         if interrupted.is_set():  # training loops end early at an interrupt and return: that score is of half a run
             raise KeyboardInterrupt
@@ -194,26 +193,6 @@ def _outcome(place: int, task: Task) -> tuple[int, Score | Exception]:
 def _with_our_nan(score: Score) -> Score:
     """Scores without a validation part compare equal only if they hold the same NaN, and the journey made another."""
     return replace(score, validation=math.nan) if math.isnan(score.validation) else score
-
-
-@contextmanager
-def _noting_interrupts() -> Iterator[threading.Event]:
-    """An event that is set when the user interrupts, also where the code inside swallows the KeyboardInterrupt."""
-    noted = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield noted
-        return
-
-    def note(number: int, frame: Any) -> None:
-        noted.set()
-        before(number, frame)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield noted
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 from collections.abc import Callable
 
 import numpy as np
@@ -253,3 +254,19 @@ def test_paired_interval_refuses_what_has_no_interval() -> None:
         paired_interval([0.1])
     with pytest.raises(ValueError, match="finite"):
         paired_interval([0.1, math.nan])
+
+
+def test_a_run_that_swallows_an_interrupt_is_not_counted() -> None:
+    """As `fit` does, which returns what was learnt so far: half a run must not become a score."""
+
+    def swallowing(seed: int) -> float:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            return 0.1
+        return 0.9
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt, match="interrupted in arm 'b', seed 0"):
+        compare({"a": lambda seed: 0.5, "b": swallowing}, seeds=range(5))
+    assert signal.getsignal(signal.SIGINT) is before
