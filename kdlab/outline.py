@@ -60,7 +60,7 @@ LESSONS = (
            ("losses", "loss_properties"), _BASE, ready=True,
            parts=("The distillation loss, derived", "Relatives of the loss, and a bug hunt")),
     Lesson(3, "A fair experiment on images", "How do you find out whether a teacher helped?",
-           ("training", "experiments"), _BASE),
+           ("training", "experiments"), _BASE, ready=True),
     Lesson(4, "Features and relations", "What can a student copy besides the answers?",
            ("features",), _WHO),
     Lesson(5, "Who teaches", "Does the best teacher make the best student?",

@@ -139,7 +139,7 @@ def test_wheel_carries_the_package_its_scripts_and_the_lessons(tmp_path: Path) -
     built = next(WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"]))
     names = set(zipfile.ZipFile(built).namelist())
     expected = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("kdlab/**/*.py")}
-    expected |= {path.relative_to(ROOT).as_posix() for path in ROOT.glob("kdlab/*/static/*.[jc]s*")}
+    expected |= {path.relative_to(ROOT).as_posix() for path in ROOT.glob("kdlab/*/static/**/*.[jc]s*")}
     expected |= {"kdlab/jupyter/labconfig/page_config.json"}
     expected |= {f"kdlab/_lessons/{path.name}" for path in ROOT.glob("notebooks/*.ipynb")}
     expected |= {f"kdlab/_results/{path.name}" for path in ROOT.glob("data/results/*.json")}

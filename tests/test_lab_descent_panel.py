@@ -290,3 +290,12 @@ def test_plain_text_is_one_stable_sentence() -> None:
     assert "\n" not in text
     assert text.startswith("Descent panel (9 losses, 5 classes, 2000 steps), at forward KL, T = 2, α = 1, after 2000")
     assert "favourite cat with q = 0.657 (the teacher: cat with p = 0.657), KL(p ‖ q) = 0.000 nats" in text
+
+
+def test_the_faulty_losses_can_be_left_out() -> None:
+    panel = descent_explorable([2.0, 0.5, -1.0], 0, faulty=False)
+    assert [loss["key"] for loss in panel.data["losses"]] == ["kd", "reverse", "js", "mse"]
+    assert "faulty" not in panel.fallback
+    assert repr(panel).startswith("Descent panel (4 losses")
+    with pytest.raises(ValueError, match=r"right ones with faulty=False .*got 'no_log'"):
+        descent_explorable([2.0, 0.5, -1.0], 0, loss="no_log", faulty=False)

@@ -7,18 +7,22 @@ import json
 import math
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from kdlab.lab.explorable import TEMPERATURES, Explorable, temperature_explorable
+from kdlab.lab import explorable
+from kdlab.lab.explorable import TEMPERATURES, Explorable, _script, temperature_explorable
 from kdlab.lab.figures import logit_axis, temperature_figure
 from kdlab.lab.theme import COLORS
 from kdlab.lab.twins import temperature_state
 
 N, K = 4, 10
+STATIC = Path(explorable.__file__).parent / "static"
+PANELS = sorted(path.stem for path in STATIC.glob("panels/*.js"))
 
 
 def inputs(**changes: Any) -> dict[str, Any]:
@@ -237,3 +241,38 @@ def test_the_logit_axis_holds_zero_and_everything(values: list[float]) -> None:
     assert 0 in ticks
     assert 2 <= len(ticks) <= 7
     assert all(low <= tick <= high for tick in ticks)
+
+
+# ---- the scripts: a core and a file for each panel
+
+
+def test_an_output_holds_its_own_panel_and_no_other() -> None:
+    for name in PANELS:
+        script = _script(name)
+        assert [other for other in PANELS if f"function {other}Panel(" in script] == [name]
+        assert script.count("function mount(") == 1
+        assert "// @panel" not in script
+
+
+def test_a_panel_takes_no_name_of_the_core() -> None:
+    """They share a scope: a function of the same name would silently replace the core's."""
+    taken = set(re.findall(r"^  (?:function|const|let) (\w+)", (STATIC / "explorables.js").read_text("utf-8"), re.M))
+    assert "softmax" in taken
+    for name in PANELS:
+        text = (STATIC / f"panels/{name}.js").read_text("utf-8")
+        own = re.findall(r"^(?:function|const|let) (\w+)", text, re.M)
+        assert len(own) == len(set(own))
+        assert set(own) & taken == set()
+
+
+def test_a_panels_rules_outweigh_the_cores() -> None:
+    for name in PANELS:
+        style = (STATIC / f"panels/{name}.js").read_text("utf-8").split("style: `")[1].split("`")[0]
+        selectors = [part for rule in re.findall(r"([^{}]+)\{", style) for part in rule.split(",")]
+        for selector in selectors:
+            assert selector.strip().startswith((".kd-explorable .kd-live ", "@container")), (name, selector)
+
+
+def test_a_panel_that_does_not_exist_is_named() -> None:
+    with pytest.raises(ValueError, match=r"panel must be one of descent, .*got 'nope'"):
+        Explorable("nope", name="nope", title="", data={}, fallback="", text="")

@@ -127,9 +127,10 @@ def test_a_student_from_the_teacher_starts_from_its_weights_and_leaves_it_alone(
     teacher = untrained()
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     plan = images.start_arms(teacher, steps=1, width=2)
-    scores = {name: arm.run(0, lr=1e-9).test for name, arm in plan.items()}
+    scores = {name: arm.run(1, lr=1e-9).test for name, arm in plan.items()}  # a seed that is not the teacher's
     own = evaluate(teacher, load_digits().test.images, load_digits().test.labels).accuracy
     assert scores["from the teacher, hard labels"] == scores["from the teacher, distillation"] == pytest.approx(own)
+    assert scores["random, hard labels"] == scores["random, distillation"] != pytest.approx(own)
     assert all(torch.equal(before[name], value) for name, value in teacher.state_dict().items())
 
 

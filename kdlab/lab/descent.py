@@ -1,6 +1,6 @@
 """The Python twin of the descent panel: a student that is nothing but K free logits goes down a loss.
 
-The same arithmetic stands in ``static/explorables.js``, and a browser test compares every number of the one with
+The same arithmetic stands in ``static/panels/descent.js``, and a browser test compares every number of the one with
 the other.
 """
 

@@ -1,6 +1,6 @@
 """The descent panel: where a student ends that is nothing but free logits, under right losses and faulty ones.
 
-The arithmetic stands in ``descent.py``, and once more in ``static/explorables.js``.
+The arithmetic stands in ``descent.py``, and once more in ``static/panels/descent.js``.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ def descent_explorable(
     loss: str = "kd",
     temperature: float = 2.0,
     alpha: float = 1.0,
+    faulty: bool = True,
 ) -> Explorable:
-    r"""A panel on where a loss leads: choose one of nine, set T and alpha, and walk through the descent.
+    r"""A panel on where a loss leads: choose one, set T and alpha, and walk through the descent.
 
     The student is a row of K free logits, all zero at first, on which :func:`kdlab.lab.descent.descent_path` goes down
     :math:`(1 - \alpha)\,\mathrm{CE} + \alpha S`. With alpha = 1 every right loss ends at the teacher's distribution;
@@ -63,6 +64,7 @@ def descent_explorable(
         loss: which key of ``kdlab.lab.descent_losses.LOSSES`` the panel starts with.
         temperature: which of ``DESCENT_TEMPERATURES`` it starts with.
         alpha: which of ``DESCENT_ALPHAS`` it starts with.
+        faulty: whether the five faulty losses are offered beside the four right ones.
 
     Returns:
         An :class:`Explorable`, at first with the descent done: make it the last expression of a cell.
@@ -81,17 +83,20 @@ def descent_explorable(
         "alpha": _place("alpha", alpha, DESCENT_ALPHAS),
     }
     path = descent_path(teacher, label, loss, temperature, alpha)
-    others = {key: descent_path(teacher, label, key, temperature, alpha) for key in LOSSES}
+    offered = {key: described for key, described in LOSSES.items() if faulty or not described.faulty}
+    if loss not in offered:
+        raise ValueError(f"loss must be one of the right ones with faulty=False ({', '.join(offered)}), got {loss!r}")
+    others = {key: descent_path(teacher, label, key, temperature, alpha) for key in offered}
     data = {
         "logits": teacher.tolist(),
         "label": int(label),
         "names": names,
-        "losses": [{"key": key, **vars(described)} for key, described in LOSSES.items()],
+        "losses": [{"key": key, **vars(described)} for key, described in offered.items()],
         "temperatures": list(DESCENT_TEMPERATURES),
         "alphas": list(DESCENT_ALPHAS),
         "steps": list(_SEEN),
         "rate": RATE,
-        "loss": list(LOSSES).index(loss),
+        "loss": list(offered).index(loss),
         **places,
     }
     words = path.summary(names)
@@ -108,7 +113,7 @@ def descent_explorable(
         title="Where the descent on a loss ends",
         data=data,
         fallback=picture["text/html"] + _table(others, names),
-        text=f"Descent panel ({len(LOSSES)} losses, {len(names)} classes, {STEPS} steps), at {words}.",
+        text=f"Descent panel ({len(offered)} losses, {len(names)} classes, {STEPS} steps), at {words}.",
     )
 
 

@@ -1,7 +1,8 @@
 """Explorables: panels that answer to a slider within a frame, without a kernel and without a network.
 
 Python computes the numbers once and puts them into the output as JSON, with a static picture and a
-table in front; ``static/explorables.js`` replaces those by a live panel wherever scripts may run.
+table in front; ``static/explorables.js`` with the panel's own file in ``static/panels`` replaces those by a live panel
+wherever scripts may run.
 What an untrusted or printed page shows is the picture, so nobody meets an empty cell.
 """
 
@@ -28,6 +29,7 @@ __all__ = ["TEMPERATURES", "Explorable", "temperature_explorable"]
 TEMPERATURES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0, 16.0, 20.0)
 """The slider's steps: a factor of about the square root of two apart."""
 
+_PANEL_PLACE = "  // @panel\n"
 _DECIMALS = 4
 _MAX_IMAGES = 12
 _MAX_SIDE = 16  # a square of SVG for each pixel
@@ -38,17 +40,21 @@ class Explorable:
     """A live panel as a cell's output: HTML with a static fallback inside, and one sentence as plain text.
 
     Args:
-        panel: the panel's name in ``explorables.js``.
+        panel: the name of a file in ``static/panels``, without its ``.js``.
         name: the id on the page becomes ``kd-NAME``; one per page, the same in every run.
         title: what a screen reader calls the panel.
         data: what the panel needs, as JSON can hold it.
         fallback: markup shown where scripts do not run.
         text: the panel's default state in one sentence.
+
+    Raises:
+        ValueError: there is no such panel, or the name cannot be an id.
     """
 
     def __init__(self, panel: str, *, name: str, title: str, data: Mapping[str, Any], fallback: str, text: str) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
             raise ValueError(f"id must be lower-case letters, digits and hyphens, starting with a letter, got {name!r}")
+        _script(panel)  # a panel that does not exist is an error here and not in the page
         self.panel = panel
         self.name = name
         self.title = title
@@ -66,7 +72,7 @@ class Explorable:
             f'data-kd-title="{html.escape(self.title, quote=True)}">\n'
             f'<div class="kd-fallback">{self.fallback}</div>\n'
             f'<script type="application/json" class="kd-data">{payload}</script>\n'
-            f"</div>\n<script>\n{_script()}</script>"
+            f"</div>\n<script>\n{_script(self.panel)}</script>"
         )
 
     def __repr__(self) -> str:
@@ -175,10 +181,20 @@ def _temperature_table(logits: NDArray[np.float64], names: Sequence[str]) -> str
 
 
 @cache
-def _script() -> str:
-    text = files("kdlab.lab").joinpath("static/explorables.js").read_text(encoding="utf-8")
+def _script(panel: str) -> str:
+    """The shared core with one panel inside its function, so that neither leaves a name on the page."""
+    static = files("kdlab.lab").joinpath("static")
+    known = sorted(entry.name.removesuffix(".js") for entry in static.joinpath("panels").iterdir())
+    if panel not in known:
+        raise ValueError(f"panel must be one of {', '.join(known)}, got {panel!r}: is its file in static/panels?")
+    core = static.joinpath("explorables.js").read_text(encoding="utf-8")
+    if core.count(_PANEL_PLACE) != 1:
+        raise AssertionError(f"explorables.js must hold the line {_PANEL_PLACE.strip()!r} once: the panel goes there")
+    text = core.replace(_PANEL_PLACE, static.joinpath("panels", f"{panel}.js").read_text(encoding="utf-8"))
     if "</script" in text.lower() or "<!--" in text:
-        raise AssertionError("explorables.js holds '</script' or '<!--', which would end the inline script early")
+        raise AssertionError(
+            f"explorables.js or panels/{panel}.js holds '</script' or '<!--', which would end the inline script early"
+        )
     return text
 
 

@@ -1,6 +1,6 @@
 """The Python twin of the loss panel: both terms of the distillation loss, and their gradients, for one row of logits.
 
-As in ``twins.py``, ``static/explorables.js`` computes the same in JavaScript, and a browser test compares every number.
+As in ``twins.py``, ``static/panels/loss.js`` computes the same in JavaScript, and a browser test compares every number.
 """
 
 from __future__ import annotations

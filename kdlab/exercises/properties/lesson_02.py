@@ -291,8 +291,8 @@ def logits_are_divided_by_t(kd: Any) -> None:
 
 @prop(
     _KD,
-    "At twice the temperature the soft term is a quarter or less: the factor $T^2$ is missing. Without it the teacher "
-    "falls silent as $T$ grows, and the labels alone are learned.",
+    "At twice the temperature the soft term is a quarter or less: the factor $T^2$ is missing. Without it the soft "
+    "gradient fades as $T$ grows: the labels are learnt first and the teacher is heard late, in a short run too late.",
 )
 def t_squared_is_there(kd: Any) -> None:
     expect(_hot(kd, 40.0) > 0.4 * _hot(kd, 20.0), _at_two_temperatures(kd))
@@ -326,7 +326,8 @@ def teacher_gets_no_gradient(kd: Any) -> None:
 @prop(
     _KD,
     "Logits 200 apart break it. In float32 the softmax of such a row holds an exact 0, whose logarithm is infinite; "
-    "a small number added inside only caps the loss. `log_softmax` never leaves log space.",
+    "a small number added inside only caps the loss, and `torch.distributions.kl_divergence` is infinite there, too. "
+    "`log_softmax` never leaves log space.",
     finite=True,
 )
 def large_logits_stay_exact(kd: Any) -> None:

@@ -15,6 +15,7 @@ __all__: list[str] = []  # all that counts is what `prop` registers
 _FREEZE = "input-that-freezes-the-student"
 _LARGEST = 100.0  # a logit beyond that is no network's
 _STILL = 1e-3  # the largest entry of a gradient that counts as gone
+_WRONG = 1e-2  # a student that gives the label less is plainly wrong
 
 
 def _triple(result: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -136,3 +137,16 @@ def student_is_sure(freeze: Any) -> None:
 def gradient_is_all_but_gone(freeze: Any) -> None:
     row = freeze()
     expect(_steepest(_faulty, *row) < _STILL, _both_say(*row))
+
+
+@prop(
+    _FREEZE,
+    "The faulty loss stands still, but this student is hardly wrong: it gives the label 0.01 or more, and no other "
+    "class much more than that. Freeze one that has ruled the label out.",
+)
+def student_is_plainly_wrong(freeze: Any) -> None:
+    row = freeze()
+    student, _, labels = row
+    given = float(student.softmax(-1)[0, int(labels)])
+    # Below that the right loss pulls whatever the teacher says: its entry at the label is under -0.49.
+    expect(given < _WRONG, f"This student gives the label {given:.4g}. {_both_say(*row)}")
