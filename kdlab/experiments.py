@@ -199,10 +199,17 @@ def _run(name: str, arm: Arm, seed: int, setting: Setting) -> Score:
         result = Score(test=float(result), validation=math.nan)
     if not math.isfinite(result.test):
         raise ValueError(f"{where}: the score is {result.test}; did training diverge?")
-    for measure, value in result.also.items():
+    check_also(result, where)
+    return result
+
+
+def check_also(score: Score, where: str) -> None:
+    """Further measures are finite numbers, and so is the validation score unless the run reports none (NaN)."""
+    if math.isinf(score.validation):
+        raise ValueError(f"{where}: the validation score is {score.validation}; did training diverge?")
+    for measure, value in score.also.items():
         if not is_number(value) or not math.isfinite(value):
             raise ValueError(f"{where}: the measure {measure!r} must be a finite number, got {value!r}")
-    return result
 
 
 def _check_plan(

@@ -74,6 +74,10 @@ class LogitCache:
         """
         logits = logits_of(teacher, images, name="teacher").float()
         check_finite("the teacher's logits", logits)
+        if len(logits) != len(images):
+            raise ValueError(
+                f"the teacher returns {len(logits)} rows for {len(images)} images: one row of logits per image"
+            )
         return cls(logits, _image_ids(images), _weights_hash(teacher))
 
     def rows(self, rows: Tensor) -> Tensor:
@@ -95,7 +99,9 @@ class LogitCache:
         return LogitCache(self.logits[rows], self.ids[rows], self.teacher)
 
     def check(self, images: Tensor, teacher: nn.Module | None = None) -> None:
-        """Nothing if the cache belongs to these images in this order, and to this teacher if one is passed.
+        """Nothing if the cache belongs to these images in this order, and to this teacher's weights if one is passed.
+
+        Weights are compared, not code: another activation with the same weights goes unnoticed.
 
         Raises:
             ValueError: it does not; the message says how they differ.

@@ -61,17 +61,18 @@ def examine(loss: Loss, properties: Iterable[str] | None = None) -> Report:
         >>> print(examine(kd_loss, ["zero_when_logits_agree", "teacher_gets_no_gradient"]))
         all 2 properties hold
     """
-    names = list(PROPERTIES if properties is None else properties)
+    names = [properties] if isinstance(properties, str) else list(PROPERTIES if properties is None else properties)
     if unknown := [name for name in names if name not in PROPERTIES]:
         raise ValueError(f"no property named {', '.join(unknown)}; there are: {', '.join(PROPERTIES)}")
     held, violated = [], {}
     for name in names:
         try:
-            PROPERTIES[name](loss)
+            with torch.random.fork_rng(devices=[]):  # gradcheck draws random numbers
+                PROPERTIES[name](loss)
         except AssertionError as error:
             violated[name] = str(error)
         except Exception as error:
-            violated[name] = f"it raised {type(error).__name__}: {str(error).splitlines()[0][:120]}"
+            violated[name] = f"it raised {type(error).__name__}: {str(error).partition(chr(10))[0][:120]}".rstrip(": ")
         else:
             held.append(name)
     return Report(tuple(held), violated)
@@ -212,7 +213,7 @@ def second_derivatives_are_right_or_refused(loss: Loss) -> None:
         right = torch.autograd.gradgradcheck(lambda z: loss(z, teacher, labels, temperature=3.0, alpha=0.5), (leaf,))
     except RuntimeError as error:
         right = "once_differentiable" in str(error)  # torch's word for a gradient that refuses to be derived
-        _expect(right, f"second derivatives are wrong: {str(error).splitlines()[0]}")
+        _expect(right, f"second derivatives are wrong: {str(error).partition(chr(10))[0]}")
 
 
 @_prop

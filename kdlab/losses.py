@@ -7,7 +7,8 @@ Conventions, the same in every function of this module:
 * ``alpha`` weighs the SOFT term (some libraries mean the opposite);
 * the factor ``temperature**2`` is included wherever a temperature is taken;
 * losses are means over positions, of sums over classes; natural logarithms, so nats;
-* half precision is computed in float32, and a loss is returned in float32 or wider;
+* half precision is computed in float32, and temperatures above 32 in float64, since T squared magnifies the rounding
+  of a tiny divergence; a loss is returned in float32 or wider, and is never negative but for rounding;
 * the teacher never receives a gradient; second derivatives are right.
 
 A loss that returns a wrong number in silence is worse than one that stops, so arguments are checked (in
@@ -45,6 +46,9 @@ __all__ = [
     "reverse_kl_loss",
     "soft_targets",
 ]
+
+
+_FLOAT32_UP_TO, _LARGEST = 32.0, 1e6  # temperatures
 
 
 def soft_targets(logits: Tensor, temperature: float = 1.0) -> Tensor:
@@ -108,11 +112,11 @@ def kd_loss(
         teacher_logits: same shape; detached here, so the teacher never receives a gradient.
         labels: class indices in ``0 .. K-1``, shape ``(*)``, integer dtype. Ignored when ``alpha`` is 1,
             and only then may they be ``None``.
-        temperature: T, a finite number greater than 0.
+        temperature: T, greater than 0 and at most 1e6.
         alpha: weight of the soft term, from 0 (labels only) to 1 (teacher only).
 
     Returns:
-        A scalar, never negative, float32 or wider.
+        A scalar, never negative but for rounding, float32 or wider.
 
     Raises:
         TypeError: a tensor or number of the wrong kind (integer logits, a string as temperature).
@@ -394,7 +398,7 @@ def _wide(logits: Tensor) -> Tensor:
 
 def _scaled(logits: Tensor, temperature: float) -> Tensor:
     """Logits over T in float32 or wider, shifted to a row maximum of 0 so that a tiny T cannot overflow to NaN."""
-    wide = _wide(logits)
+    wide = logits.double() if temperature > _FLOAT32_UP_TO else _wide(logits)
     if temperature == 1:
         return wide
     if temperature < 1:
@@ -429,8 +433,14 @@ def _apart(scaled: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 def _uncorrelated(q: Tensor, p: Tensor, dim: int) -> Tensor:
     """Mean of 1 - Pearson's correlation along ``dim``."""
-    q, p = q - q.mean(dim=dim, keepdim=True), p - p.mean(dim=dim, keepdim=True)
-    return (1 - F.cosine_similarity(q, p, dim=dim, eps=1e-12)).mean().clamp(min=0)
+    q, p = (_unit(one - one.mean(dim=dim, keepdim=True), dim) for one in (q, p))
+    return (1 - (q * p).sum(dim=dim)).mean().clamp(min=0)
+
+
+def _unit(vectors: Tensor, dim: int) -> Tensor:
+    """Each vector along ``dim`` at length 1, however short it was; zero stays zero."""
+    lengths = torch.linalg.vector_norm(vectors, dim=dim, keepdim=True)
+    return vectors / lengths.clamp(min=torch.finfo(vectors.dtype).tiny)
 
 
 def _positions(logits: Tensor) -> int:
@@ -443,10 +453,15 @@ def _check_pair(student_logits: Tensor, teacher_logits: Tensor, temperature: flo
     check_logits("teacher_logits", teacher_logits)
     check_same_shape(student_logits, teacher_logits)
     check_temperature(temperature)
+    if temperature > _LARGEST:
+        raise ValueError(
+            f"temperature must be at most {_LARGEST:g}, got {temperature}: beyond it even float64 rounds the "
+            "divergence away. Use mse_logit_loss, which is the limit"
+        )
 
 
 def _finite(loss: Tensor, student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """The loss itself, or an error that says why it is not finite."""
+    """The loss itself in float32 or wider, or an error that says why it is not finite."""
     if not math.isfinite(loss.item()):
         explain_not_finite(student_logits, teacher_logits, temperature)
-    return loss
+    return loss if temperature <= _FLOAT32_UP_TO else loss.to(_wide(student_logits[..., :0]).dtype)

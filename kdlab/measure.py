@@ -19,7 +19,7 @@ from kdlab.calibration import (
     fit_temperature,
     reliability,
 )
-from kdlab.logit_checks import check_same_shape
+from kdlab.logit_checks import check_finite, check_label_range, check_labels, check_same_shape
 from kdlab.modes import evaluating
 from kdlab.modes import threads as using_threads
 from kdlab.peak_memory import peak_memory
@@ -199,6 +199,9 @@ def describe(
     logits = logits_of(model, images, name="model").double()
     if labels.shape != logits.shape[:1]:
         raise ValueError(f"{len(logits)} rows of logits but labels of shape {list(labels.shape)}: one label per row")
+    check_labels(labels, logits)
+    check_label_range(labels, logits.shape[1])
+    labels = labels.long()
     found = {
         "accuracy": float((logits.argmax(dim=-1) == labels).double().mean()),
         "nll": float(F.cross_entropy(logits, labels)),
@@ -206,6 +209,7 @@ def describe(
     }
     if teacher_logits is not None:
         found["agreement"] = agreement(logits, teacher_logits)
+        check_finite("teacher_logits", teacher_logits)
         log_p, log_q = (z.log_softmax(dim=-1) for z in (teacher_logits.detach().double(), logits))
         found["kl_to_teacher"] = float(F.kl_div(log_q, log_p, reduction="batchmean", log_target=True))
     return found

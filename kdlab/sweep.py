@@ -22,7 +22,7 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 from kdlab.comparison import is_number
-from kdlab.experiments import Score
+from kdlab.experiments import Score, check_also
 from kdlab.modes import noting_interrupts, threads
 from kdlab.progress import progress as progress_bar
 from kdlab.sweep_result import Part, Setting, Sweep
@@ -65,7 +65,7 @@ def sweep(
         grid: name to values, for every combination; or a list of settings.
         seeds: different whole numbers.
         jobs: how many processes; 1 runs here without pickling anything, -1 uses every core.
-        backend: joblib's ("loky", "multiprocessing", "threading"), or "dask" for the cluster whose
+        backend: joblib's ("loky", "threading"), or "dask" for the cluster whose
             ``dask.distributed.Client`` was started before. By default loky if there are several jobs.
         resume: an earlier sweep; its runs are not run again.
         on_result: called here with setting, seed and score after every run, in the order in which they finish.
@@ -171,6 +171,7 @@ def _score(task: Task) -> Score:
         result = Score(test=float(result), validation=math.nan)
     if not math.isfinite(result.test):
         raise ValueError(f"{where}: the score is {result.test}; did training diverge?")
+    check_also(result, where)
     return result
 
 
@@ -239,7 +240,7 @@ def checked_seeds(seeds: Sequence[int]) -> list[int]:
 def _check_engine(jobs: int, backend: str | None) -> None:
     if not isinstance(jobs, int) or isinstance(jobs, bool) or not (jobs >= 1 or jobs == -1):
         raise ValueError(f"jobs must be a whole number of at least 1, or -1 for every core, got {jobs!r}")
-    known = ("loky", "multiprocessing", "threading", "dask")
+    known = ("loky", "threading", "dask")
     if backend is not None and backend not in known:
         raise ValueError(f"backend must be one of {', '.join(known)}, got {backend!r}")
     if backend == "dask":

@@ -278,6 +278,11 @@ def _check_options(images: Tensor, labels: Tensor | None, *, epochs: int, lr: fl
         raise ValueError("images is empty: there is nothing to train on")
     if labels is not None and len(labels) != len(images):
         raise ValueError(f"{len(images)} images but {len(labels)} labels: one label per image")
+    if labels is not None and int(labels.min()) < 0:
+        raise ValueError(
+            f"labels contain {int(labels.min())}: cross-entropy would skip an ignore index such as -100 in silence; "
+            "select the labelled images first"
+        )
     for name, value in (("epochs", epochs), ("batch_size", batch_size)):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")

@@ -178,3 +178,12 @@ def test_a_teacher_without_finite_logits_is_not_recorded() -> None:
             LogitCache.record(teacher, IMAGES)
     with pytest.raises(ValueError, match=r"must be \(N, K\)"):
         LogitCache.record(nn.Identity(), IMAGES)
+
+
+def test_a_teacher_with_another_number_of_rows_is_refused() -> None:
+    class Doubling(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.flatten(1).repeat(2, 1)
+
+    with pytest.raises(ValueError, match="returns 6 rows for 3 images"):
+        LogitCache.record(Doubling(), torch.rand(3, 1, 2, 2))

@@ -73,3 +73,17 @@ def test_soft_only_mixes_with_cross_entropy_by_alpha() -> None:
     both = mixed(student, teacher, labels, temperature=2.0, alpha=0.3)
     torch.testing.assert_close(both, 0.3 * soft + 0.7 * hard)
     torch.testing.assert_close(mixed(student, teacher, temperature=2.0, alpha=1.0), soft)
+
+
+def test_an_unfinished_loss_is_reported_and_random_numbers_are_left_alone() -> None:
+    def unfinished(*args: Tensor, **options: float) -> Tensor:
+        raise NotImplementedError
+
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    assert examine(unfinished, "zero_when_logits_agree").violated == {
+        "zero_when_logits_agree": "it raised NotImplementedError"
+    }
+    examine(kd_loss, "gradient_agrees_with_finite_differences")
+    assert torch.equal(torch.rand(1), expected)

@@ -477,12 +477,12 @@ RELATIVE_MUTANTS = {
         "within rows only": ("intra_weight * _uncorrelated(q, p, dim=0)", "0 * intra_weight"),
         "within classes only": ("inter_weight * _uncorrelated(q, p, dim=1)", "0 * inter_weight"),
         "weights exchanged": ("inter_weight * _uncorrelated(q, p, dim=1)", "inter_weight * _uncorrelated(q, p, dim=0)"),
-        "cosine in place of Pearson": ("q - q.mean(dim=dim, keepdim=True), p - p.mean(dim=dim, keepdim=True)", "q, p"),
+        "cosine in place of Pearson": ("one - one.mean(dim=dim, keepdim=True)", "one"),
         "of logits": (".softmax(dim=-1).flatten(0, -2)", ".flatten(0, -2)"),
         "sum over rows": (".mean().clamp(", ".sum().clamp("),
-        "sign flipped": ("(1 - F.cosine_similarity", "(1 + F.cosine_similarity"),
-        "squared": ("1 - F.cosine_similarity(q, p, dim=dim, eps=1e-12)", "1 - F.cosine_similarity(q, p, dim=dim) ** 2"),
-        "no guard for constant rows": ("eps=1e-12", "eps=0.0"),
+        "sign flipped": ("(1 - (q * p).sum(", "(1 + (q * p).sum("),
+        "squared": ("(q * p).sum(dim=dim))", "(q * p).sum(dim=dim).square())"),
+        "no guard for constant rows": (".clamp(min=torch.finfo(vectors.dtype).tiny)", ""),
         "rounding may go below zero": (".clamp(min=0)", ""),
         "T squared dropped": NO_T_SQUARED,
         "teacher not detached": NOT_DETACHED,
@@ -553,3 +553,32 @@ def test_soft_targets_refuse(error: type[Exception], words: str, logits: object,
 def test_a_numpy_scalar_is_a_number() -> None:
     with_numpy = kd_loss(S, T_, Y, temperature=np.float32(2), alpha=np.float64(0.5))
     assert_close(with_numpy, kd_loss(S, T_, Y, temperature=2, alpha=0.5))
+
+
+# --- temperatures at the edge -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("temperature", [50.0, 1e3, 1e5])
+def test_large_temperatures_keep_their_digits_in_float32(temperature: float) -> None:
+    """T squared magnifies the rounding of a tiny divergence: in float32 alone, T = 20000 would be off by a tenth."""
+    labels = A.argmax(-1)
+    for loss in (
+        lambda s, t: kd_loss(s, t, temperature=temperature, alpha=1.0),
+        lambda s, t: reverse_kl_loss(s, t, temperature=temperature),
+        lambda s, t: js_loss(s, t, temperature=temperature),
+        lambda s, t: dkd_loss(s, t, labels, temperature=temperature),
+    ):
+        value = loss(A.float(), B.float())
+        assert value.dtype == torch.float32
+        assert_close(value.double(), loss(A, B), rtol=1e-3, atol=0)
+
+
+def test_a_temperature_beyond_all_digits_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"at most 1e.06, got 10000000.0.*mse_logit_loss"):
+        kd_loss(S, T_, Y, temperature=1e7)
+
+
+def test_dist_sees_correlation_however_small_the_probabilities() -> None:
+    logits = 2 * torch.tensor([[20.0, 0.0, 1.0], [20.0, 1.0, 0.0]], dtype=torch.float64)
+    constant = 1 / 3  # the first of three classes is the same in both rows: no correlation, which counts as 1
+    assert_close(float(dist_loss(logits, logits, temperature=1.0)), constant)

@@ -242,3 +242,10 @@ def test_describe_and_agreement_refuse_what_does_not_fit() -> None:
         describe(nn.Linear(4, 4), labels)
     with pytest.raises(TypeError, match="images must not be passed"):
         describe(student, labels, images=student)
+
+
+def test_describe_refuses_labels_that_cross_entropy_would_skip() -> None:
+    with pytest.raises(ValueError, match="labels contain -100"):
+        describe(torch.zeros(4, 3), torch.tensor([0, 0, -100, -100]))
+    with pytest.raises(ValueError, match="teacher_logits contains infinite"):
+        describe(torch.zeros(2, 3), torch.tensor([0, 1]), torch.full((2, 3), math.inf))

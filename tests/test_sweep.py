@@ -407,3 +407,15 @@ def test_a_sweep_survives_a_results_file() -> None:
     assert repr(again.mean()) == repr(result.mean())
     scored = filled(ROWS)
     assert Sweep.from_dict(json.loads(json.dumps(scored.as_dict()))) == scored
+
+
+@pytest.mark.parametrize(
+    ("score", "words"),
+    [
+        (Score(0.5, float("inf")), "the validation score is inf"),
+        (Score(0.5, 0.5, also={"nll": float("nan")}), "measure 'nll' must be a finite number, got nan"),
+    ],
+)
+def test_a_run_with_an_unusable_further_measure_is_refused(score: Score, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        sweep(lambda seed, a: score, {"a": [1]}, [0], progress=False)

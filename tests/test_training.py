@@ -379,3 +379,8 @@ def test_fit_and_distill_refuse_data_that_do_not_fit_together() -> None:
         distill(MLP(), torch.zeros(50, 10), IMAGES, LABELS, **QUICK)
     with pytest.raises(ValueError, match="labels are missing"):
         distill(MLP(), torch.zeros(60, 10), IMAGES, None, alpha=0.5, **QUICK)
+
+
+def test_labels_that_would_be_skipped_in_silence_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"labels contain -100.*select the labelled images"):
+        fit(MLP(4, hidden=(), num_classes=2), torch.zeros(2, 4), torch.tensor([0, -100]), epochs=1, lr=0.1)

@@ -45,6 +45,7 @@ class SweepLab(SweepRuns):
         rows: the name of a setting, as ``run`` knows it, and its values from top to bottom.
         columns: the same for the columns.
         baseline: ``baseline(seed)``, which is run like a cell, or its scores by seed; per map a dictionary by name.
+            Where it reports no validation score, the map compares test scores.
         seeds: the seeds to choose from, always the first few of them; a verdict needs five.
         start: how many seeds are chosen at first.
         measure: what is measured, for labels.
