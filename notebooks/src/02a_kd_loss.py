@@ -53,7 +53,7 @@ lab.show(lab.course_map(here=2), alt=lab.course_map_alt(here=2))
 #
 # Take a student that has seen the training images once. Compute both parts of the gradient with respect to its logits
 # with autograd, and compare their norms: the teacher's share is soft / (soft + hard). Do it for several $T$, with the
-# factor $T^2$ in front of the soft term, and without it, as in Keras's example and in TextBrewer.
+# factor $T^2$ in front of the soft term, and without it, as in TextBrewer, and for years in Keras's example.
 
 # %%
 teacher_logits = predict_logits(soft_labels.train_teacher(train), train.images)  # (1000, 10)
