@@ -76,7 +76,7 @@ WATCH = """(panel) => {
 
 
 def wait_for_message(panel: Locator, text: str | re.Pattern[str]) -> None:
-    panel.locator(".kd-sweep-message", has_text=text).wait_for()
+    panel.locator(".kd-sweep-message", has_text=text).wait_for(timeout=90_000)  # training, perhaps on a busy machine
 
 
 def test_cells_come_in_one_by_one_while_other_cells_run(panel: Locator) -> None:
