@@ -419,7 +419,7 @@ def test_worker_found_dead_only_when_asked_is_replaced(box: Sandbox) -> None:
 
 def test_worker_killed_during_an_answer_is_a_clear_result(box: Sandbox) -> None:
     worker = box._worker().process
-    threading.Timer(0.3, worker.kill).start()
+    threading.Timer(1.5, worker.kill).start()
     result = run(box, body("import time", "time.sleep(30)"), limit=20.0)
     assert result.outcome == "invalid"
     assert "ended" in result.message
