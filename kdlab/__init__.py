@@ -22,7 +22,18 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0.dev0"
 
-_SUBMODULES = ("data", "exercises", "experiments", "lab", "losses", "measure", "models", "training")
+_SUBMODULES = (
+    "data",
+    "exercises",
+    "experiments",
+    "features",
+    "lab",
+    "losses",
+    "measure",
+    "models",
+    "teachers",
+    "training",
+)
 _NAMES = {
     "compare": "kdlab.experiments",
     "kd_loss": "kdlab.losses",

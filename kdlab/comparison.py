@@ -146,6 +146,16 @@ class Comparison:
             )
         return next(iter(self.contrasts.values()))
 
+    def against(self, baseline: str) -> Comparison:
+        """The same runs with another arm as the baseline: Holm's correction covers the new contrasts alone.
+
+        Raises:
+            ValueError: there is no such arm; the message lists those there are.
+        """
+        if baseline not in self.scores:
+            raise ValueError(f"baseline must be one of the arms {', '.join(self.scores)}; got {baseline!r}")
+        return replace(self, baseline=baseline, contrasts=contrasts(self.scores, baseline, self.higher_is_better))
+
     def as_dict(self) -> dict[str, Any]:
         """Everything in plain numbers and text, for a results file; see :meth:`from_dict`."""
         return asdict(self)

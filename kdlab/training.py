@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Real
 from typing import Any
@@ -79,6 +79,7 @@ def fit(
     augment: Augment | None = None,
     validation: tuple[Tensor, Tensor] | None = None,
     patience: int | None = None,
+    train_along: Sequence[nn.Module] = (),
     progress: bool = True,
     description: str = "training",
 ) -> History:
@@ -100,6 +101,8 @@ def fit(
         validation: images and labels to measure accuracy on after each epoch.
         patience: stop after this many epochs without a better validation accuracy and go back to the
             weights of the best epoch; needs ``validation``.
+        train_along: modules that the objective uses beside the model, such as a
+            :class:`kdlab.features.Projector`: their parameters are trained too. Forgotten here, they stay random.
         progress: show a progress bar if training takes longer than a moment.
         description: the bar's label.
 
@@ -123,8 +126,9 @@ def fit(
     if labels is None and objective is None:
         raise ValueError("labels are missing: without labels pass an objective that needs none, or use distill")
     history = History()
-    keeper = BestWeights(model, patience)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
+    everything = nn.ModuleList([model, *_checked_modules(train_along)])  # parameters that both share count once
+    keeper = BestWeights(everything, patience)
+    optimizer = torch.optim.AdamW(everything.parameters(), lr=lr, weight_decay=weight_decay)
     bar = progress_bar(range(epochs), description, show=progress)
     view = _views(augment, seed)
     with seeded(seed), bar:
@@ -133,6 +137,7 @@ def fit(
             for _ in bar:
                 rows = torch.randperm(len(images), generator=order)
                 batches = rows.split(batch_size)
+                everything.train()
                 loss = _train_epoch(model, optimizer, images, labels, batches, objective or _hard_labels, view)
                 if not math.isfinite(loss):
                     history.stopped = "diverged"
@@ -147,7 +152,7 @@ def fit(
         except KeyboardInterrupt:
             history.stopped = "interrupted"
     keeper.restore()
-    model.eval()
+    everything.eval()
     return history
 
 
@@ -259,7 +264,6 @@ def _train_epoch(
     view: Callable[[Tensor], Tensor],
 ) -> float:
     """One pass over the batches; returns the mean objective per sample."""
-    model.train()
     total = 0.0
     for rows in batches:
         loss = objective(model(view(images[rows])), None if labels is None else labels[rows], rows)
@@ -271,6 +275,17 @@ def _train_epoch(
         optimizer.step()
         total += value * len(rows)
     return total / sum(len(rows) for rows in batches)
+
+
+def _checked_modules(modules: Sequence[nn.Module]) -> list[nn.Module]:
+    if isinstance(modules, nn.Module) and not isinstance(modules, nn.ModuleList):
+        raise TypeError(
+            f"train_along must be a list of modules, got one {type(modules).__name__}: put it into brackets"
+        )
+    for module in modules:
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"train_along must hold modules, got {type(module).__name__}")
+    return list(modules)
 
 
 def _check_options(images: Tensor, labels: Tensor | None, *, epochs: int, lr: float, batch_size: int) -> None:

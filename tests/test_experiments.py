@@ -270,3 +270,16 @@ def test_a_run_that_swallows_an_interrupt_is_not_counted() -> None:
     with pytest.raises(KeyboardInterrupt, match="interrupted in arm 'b', seed 0"):
         compare({"a": lambda seed: 0.5, "b": swallowing}, seeds=range(5))
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_another_baseline_takes_the_same_runs_and_corrects_for_its_own_questions() -> None:
+    arms = {"a": _noisy(0), "b": _noisy(0.2, salt=1), "c": _noisy(0.21, salt=2)}
+    result = compare(arms, range(6))
+    turned = result.against("b")
+    assert turned.scores == result.scores
+    assert list(turned.contrasts) == ["a", "c"]
+    assert turned.contrasts["a"].difference == pytest.approx(-result.contrasts["b"].difference)
+    assert (result.contrasts["b"].verdict, turned.contrasts["a"].verdict) == ("better", "worse")
+    assert turned == compare(arms, range(6), baseline="b")
+    with pytest.raises(ValueError, match="one of the arms a, b, c; got 'd'"):
+        result.against("d")

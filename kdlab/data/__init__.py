@@ -3,5 +3,15 @@
 from kdlab.data.augment import shift_images
 from kdlab.data.digits import load_digits
 from kdlab.data.images import DataUnavailableError, ImageData, ImageSet
+from kdlab.data.views import coarse, left_half, right_half
 
-__all__ = ["DataUnavailableError", "ImageData", "ImageSet", "load_digits", "shift_images"]
+__all__ = [
+    "DataUnavailableError",
+    "ImageData",
+    "ImageSet",
+    "coarse",
+    "left_half",
+    "load_digits",
+    "right_half",
+    "shift_images",
+]
