@@ -12,25 +12,22 @@ only inside an operation, or in autograd's graph, are in no list that Python cou
 checked on a computation whose peak is known.
 
 torchdistill's and TRL's losses take part where installed: ``pip install -e .[bench]``. TRL's have no cross-entropy, nor
-have our relatives of ``kd_loss``; the idiom has it in every ratio.
+have our relatives of ``kd_loss``; the idiom has it in every ratio. A second table has the losses on features, each
+beside its paper's formula (``feature_losses.py``).
 
-    python benchmarks/kd_losses.py [--quick] [--only kd_loss js_loss] [--seconds 30]
+    python benchmarks/kd_losses.py [--quick] [--only kd_loss hint_loss] [--seconds 30]
 
 The exit status is 1 where a bar is missed, a gap of 200 gives a value or gradient that is not finite, or a route that
-should equal the idiom does not.
+should equal the plain code does not.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import os
-import random
 import statistics
 import sys
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -38,17 +35,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import feature_losses
+from measuring import Route, memory, memory_is_measured_right, ratios, say, times, value_and_gradient, verdict
 
 from kdlab.losses import dist_loss, dkd_loss, js_loss, kd_loss, mse_logit_loss, reverse_kl_loss
-from kdlab.peak_memory import peak_memory
-
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 T, ALPHA = 4.0, 0.5
 SHAPES = ((256, 10), (256, 1000), (2048, 50_000))
 IDIOM = "plain idiom"
-SAMPLE_SECONDS = 4e-3  # a route runs as often in one round as fills this time
-ROUNDS = (7, 61)  # at least and at most; 7 is the first number whose median has an interval of 95 %
 
 
 def idiom(s: Tensor, t: Tensor, y: Tensor) -> Tensor:
@@ -57,16 +53,6 @@ def idiom(s: Tensor, t: Tensor, y: Tensor) -> Tensor:
     return (1 - a) * F.cross_entropy(s, y) + a * T * T * F.kl_div(
         F.log_softmax(s / T, -1), F.log_softmax(t / T, -1), log_target=True, reduction="batchmean"
     )
-
-
-@dataclass(frozen=True)
-class Route:
-    """A loss, the bars it must meet, and whether it must give the idiom's value."""
-
-    loss: Loss
-    time_bar: float = math.inf
-    memory_bar: float = math.inf
-    same: bool = False
 
 
 def routes() -> dict[str, Route]:
@@ -109,9 +95,6 @@ def _trl() -> dict[str, Route]:
     }
 
 
-# --- measuring --------------------------------------------------------------------------------------------------------
-
-
 def batch(shape: tuple[int, int], seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     """A student's and a teacher's logits and labels."""
     generator = torch.Generator().manual_seed(seed)
@@ -119,73 +102,18 @@ def batch(shape: tuple[int, int], seed: int = 0) -> tuple[Tensor, Tensor, Tensor
     return student.requires_grad_(), teacher, torch.randint(shape[1], shape[:1], generator=generator)
 
 
-def once(loss: Loss, data: tuple[Tensor, Tensor, Tensor]) -> None:
-    """Forward and backward."""
-    data[0].grad = None
-    loss(*data).backward()
-
-
-def sample(loss: Loss, data: tuple[Tensor, Tensor, Tensor], repeats: int) -> float:
-    """CPU seconds of so many runs, of all of this process's threads."""
-    start = time.process_time()
-    for _ in range(repeats):
-        once(loss, data)
-    return time.process_time() - start
-
-
-def times(losses: Mapping[str, Loss], data: tuple[Tensor, Tensor, Tensor], budget: float) -> dict[str, list[float]]:
-    """Seconds per run, per round, of each loss; every loss runs once before that."""
-    names = list(losses)
-    warm = {name: sample(loss, data, 1) for name, loss in losses.items()}
-    repeats = max(1, round(SAMPLE_SECONDS / warm[names[0]]))
-    low, high = ROUNDS
-    rounds = max(low, min(high, int(budget / (repeats * sum(warm.values())))))
-    taken: dict[str, list[float]] = {name: [] for name in names}
-    shuffle = random.Random(0)
-    for _ in range(rounds):
-        for name in shuffle.sample(names, len(names)):
-            taken[name].append(sample(losses[name], data, repeats) / repeats)
-    return taken
-
-
-def median_and_interval(values: list[float]) -> tuple[float, float, float]:
-    """The median, and the innermost pair of ranks between which the true one lies with 95 % (or the extremes)."""
-    ordered, n = sorted(values), len(values)
-    below = 0.0  # chance that at most `rank` values lie under the true median
-    rank = -1
-    while rank + 1 < n // 2 and below + math.comb(n, rank + 1) / 2**n <= 0.025:
-        rank += 1
-        below += math.comb(n, rank) / 2**n
-    rank = max(rank, 0)
-    return statistics.median(ordered), ordered[rank], ordered[n - 1 - rank]
-
-
-def memory(loss: Loss, data: tuple[Tensor, Tensor, Tensor]) -> float:
-    """Peak over forward and backward, in logits tensors."""
-    data[0].grad = None
-    return peak_memory(lambda: once(loss, data)) / (data[0].numel() * data[0].element_size())
-
-
 # --- checks -----------------------------------------------------------------------------------------------------------
-
-
-def memory_is_measured_right() -> bool:
-    """exp(exp(x)).sum() holds two exponentials, and the backward pass one gradient more before it frees any."""
-    x = torch.zeros(1000, 1000, requires_grad=True)
-    peak = peak_memory(lambda: x.exp().exp().sum().backward()) / (4 * x.numel())
-    print(f"peak of exp(exp(x)).sum().backward(): {peak:.2f} tensors, and should be 3.00")
-    return abs(peak - 3) < 0.01
 
 
 def same_as_the_idiom(all_routes: Mapping[str, Route]) -> bool:
     """Whether those that compute the idiom's loss agree with it in value and gradient."""
     right = True
     data = batch((64, 100), seed=1)
-    value, gradient = _value_and_gradient(idiom, data)
+    value, gradient = value_and_gradient(idiom, data)
     for name, route in all_routes.items():
         if route.same:
-            other, slope = _value_and_gradient(route.loss, data)
-            right &= _say(torch.allclose(other, value) and torch.allclose(slope, gradient, atol=1e-7), name, "differs")
+            other, slope = value_and_gradient(route.loss, data)
+            right &= say(torch.allclose(other, value) and torch.allclose(slope, gradient, atol=1e-7), name, "differs")
     return right
 
 
@@ -197,38 +125,14 @@ def finite_at_gaps_of_200(all_routes: Mapping[str, Route]) -> bool:
             continue
         for dtype in (torch.float32, torch.bfloat16, torch.float16):
             data = (rows.to(dtype).requires_grad_(), rows.flip(-1).to(dtype), torch.tensor([1, 2]))
-            finite = all(bool(part.isfinite().all()) for part in _value_and_gradient(route.loss, data))
-            right &= _say(finite, name, f"is not finite in {dtype} at a logit gap of 200")
+            finite = all(bool(part.isfinite().all()) for part in value_and_gradient(route.loss, data))
+            right &= say(finite, name, f"is not finite in {dtype} at a logit gap of 200")
             seen += 1
     print(f"logit gaps of 200: {seen} cases in fp32, bf16 and fp16, {'all finite' if right else 'NOT ALL FINITE'}")
     return right
 
 
-def _value_and_gradient(loss: Loss, data: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    value = loss(*data)
-    (gradient,) = torch.autograd.grad(value, data[0])
-    return value.detach(), gradient
-
-
-def _say(right: bool, name: str, wrong: str) -> bool:
-    if not right:
-        print(f"WRONG: {name} {wrong}")
-    return right
-
-
 # --- the table --------------------------------------------------------------------------------------------------------
-
-
-def verdict(route: Route, high: float, peak: float) -> str:
-    """Empty where the route has no bar, else what became of it."""
-    missed = []
-    if high > route.time_bar:
-        missed.append(f"time > {route.time_bar:g}")
-    if peak > route.memory_bar + 0.05:  # labels, scalars and row maxima are not logits tensors
-        missed.append(f"memory > {route.memory_bar:g}")
-    if missed:
-        return "MISSED: " + ", ".join(missed)
-    return "pass" if route.time_bar < math.inf else ""
 
 
 def table(shape: tuple[int, int], all_routes: Mapping[str, Route], budget: float) -> bool:
@@ -241,31 +145,47 @@ def table(shape: tuple[int, int], all_routes: Mapping[str, Route], budget: float
     print(f"{'':<24}{'time':>6}  {'95 % interval':<16}{'logits tensors':>15}  bar")
     passed = True
     for name, route in all_routes.items():
-        ratios = [mine / plain for mine, plain in zip(taken[name], taken[IDIOM], strict=True)]
-        middle, low, high = median_and_interval(ratios)
+        middle, low, high = ratios(taken, name, IDIOM)
         said = verdict(route, high, peaks[name])
         passed &= not said.startswith("MISSED")
         print(f"{name:<24}{middle:>6.2f}  {f'{low:.2f} to {high:.2f}':<16}{peaks[name]:>15.1f}  {said}", flush=True)
     return passed
 
 
+def tables(all_routes: Mapping[str, Route], features: list[str], shapes: int, seconds: float) -> bool:
+    """Both tables, of so many shapes each; a table without a row of ours is left out."""
+    passed = True
+    if all_routes:
+        passed &= same_as_the_idiom(all_routes)
+        passed &= finite_at_gaps_of_200(all_routes)
+        for shape in SHAPES[:shapes]:
+            passed &= table(shape, all_routes, seconds)
+    if features:
+        print("\nlosses on features, each against its paper's formula written plainly")
+        for pair in feature_losses.SHAPES[:shapes]:
+            passed &= feature_losses.table(pair, features, seconds)
+    return passed
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="the two small shapes only")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="no losses but these, named as in the table")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="no losses but these, named as in the tables")
     parser.add_argument("--seconds", type=float, default=30, help="CPU seconds per shape, where seven rounds need less")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    all_routes = routes()
+    all_routes, features = routes(), list(feature_losses.NAMES)
     if options.only:
-        if unknown := set(options.only) - set(all_routes):
-            parser.error(f"no such route: {', '.join(sorted(unknown))}; there are {', '.join(all_routes)}")
-        all_routes = {name: all_routes[name] for name in (IDIOM, *options.only)}
+        wanted = set(options.only)
+        if unknown := wanted - set(all_routes) - set(features):
+            parser.error(
+                f"no such route: {', '.join(sorted(unknown))}; there are {', '.join([*all_routes, *features])}"
+            )
+        all_routes = {name: route for name, route in all_routes.items() if name in wanted}
+        all_routes = {IDIOM: routes()[IDIOM]} | all_routes if all_routes else {}
+        features = [name for name in features if name in wanted]
     passed = memory_is_measured_right()
-    passed &= same_as_the_idiom(all_routes)
-    passed &= finite_at_gaps_of_200(all_routes)
-    for shape in SHAPES[:2] if options.quick else SHAPES:
-        passed &= table(shape, all_routes, options.seconds)
+    passed &= tables(all_routes, features, 2 if options.quick else 3, options.seconds)
     load = f", load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores" if hasattr(os, "getloadavg") else ""
     print(f"\ntorch {torch.__version__}, one thread{load}: {'every bar met' if passed else 'A BAR WAS MISSED'}")
     return 0 if passed else 1

@@ -86,6 +86,8 @@ class Projector(nn.Module):
                 f"the projector was made for {self.linear.in_features} channels, got shape {list(features.shape)}: "
                 "is it for another layer, or are the channels not in dimension 1?"
             )
+        if features.dim() == 4:  # the same sums, without moving the channels to the end and back
+            return F.conv2d(features, self.linear.weight[:, :, None, None], self.linear.bias)
         return self.linear(features.movedim(1, -1)).movedim(-1, 1)
 
 
@@ -347,16 +349,15 @@ def _lengths(products: Tensor) -> Tensor:
 def _inner_products(features: Tensor) -> Tensor:
     """Inner products of the centred samples, ``(B, B)``, in float64 since distances are small differences of them.
 
-    What reads them is blind to shift and scale, so neither the mean nor the largest of them needs a gradient.
+    What reads them is blind to a shift, so the mean needs no gradient.
     """
     rows = features.flatten(1)
     mean = rows.detach().mean(dim=0, dtype=torch.float64)
     centred = rows - mean if rows.dtype == torch.float64 else rows.double().sub_(mean)  # one wide copy, not two
     products = centred @ centred.T
-    spread = products.detach().diagonal().max()
-    if spread <= _ROUNDING**2 * mean.square().sum():  # all samples fall together; what is left of them is rounding
-        return products * 0
-    return products / _divisor(spread)
+    if products.detach().diagonal().max() <= _ROUNDING**2 * mean.square().sum():
+        return products * 0  # all samples fall together, and what is left of them is rounding
+    return products
 
 
 def _related(student_features: Tensor, teacher_features: Tensor, least: int, unit: str) -> tuple[Tensor, Tensor]:

@@ -384,3 +384,105 @@ def test_fit_and_distill_refuse_data_that_do_not_fit_together() -> None:
 def test_labels_that_would_be_skipped_in_silence_are_refused() -> None:
     with pytest.raises(ValueError, match=r"labels contain -100.*select the labelled images"):
         fit(MLP(4, hidden=(), num_classes=2), torch.zeros(2, 4), torch.tensor([0, -100]), epochs=1, lr=0.1)
+
+
+# --- modules that are trained along -----------------------------------------------------------------------------------
+
+
+def _through(extra: nn.Module) -> Any:
+    """An objective that uses a module beside the model."""
+    return lambda logits, labels, rows: F.cross_entropy(extra(logits), labels)
+
+
+def _extra() -> nn.Linear:
+    with seeded(9):
+        return nn.Linear(10, 10)
+
+
+def test_a_module_is_trained_along_only_if_named() -> None:
+    forgotten, trained = _extra(), _extra()
+    before = _weights(forgotten)
+    fit(_model(), IMAGES, LABELS, objective=_through(forgotten), **QUICK)
+    assert torch.equal(_weights(forgotten), before)
+    fit(_model(), IMAGES, LABELS, objective=_through(trained), train_along=[trained], **QUICK)
+    assert not torch.equal(_weights(trained), before)
+
+
+def test_modules_trained_along_take_the_models_steps_weight_decay_included() -> None:
+    """Adam's first step has the length of the learning rate; decay shrinks a weight by lr * decay of it."""
+    one_step = {"epochs": 1, "lr": 1e-2, "batch_size": 60}
+    extra = _extra()
+    before = extra.weight.detach().clone()
+    fit(_model(), IMAGES, LABELS, objective=_through(extra), train_along=[extra], **one_step)
+    step = (extra.weight.detach() - before).abs()
+    assert_close(step, torch.full_like(step, 1e-2), rtol=0.05, atol=0)
+    decayed = _extra()
+    fit(_model(), IMAGES, LABELS, objective=_through(decayed), train_along=[decayed], weight_decay=0.5, **one_step)
+    assert_close(decayed.weight - extra.weight, -1e-2 * 0.5 * before)
+
+
+def test_a_module_trained_along_changes_nothing_for_a_model_that_does_not_use_it() -> None:
+    alone, beside = _model(), _model()
+    expected = fit(alone, IMAGES, LABELS, **QUICK)
+    unused = _extra()
+    history = fit(beside, IMAGES, LABELS, train_along=[unused], **QUICK)
+    assert torch.equal(_weights(beside), _weights(alone))
+    assert history == expected
+
+
+def test_a_module_that_is_named_twice_or_part_of_the_model_is_trained_once() -> None:
+    once, twice = _extra(), _extra()
+    fit(_model(), IMAGES, LABELS, objective=_through(once), train_along=[once], **QUICK)
+    fit(_model(), IMAGES, LABELS, objective=_through(twice), train_along=[twice, twice], **QUICK)
+    assert torch.equal(_weights(once), _weights(twice))
+    plain, own_part = _model(), _model()
+    fit(plain, IMAGES, LABELS, **QUICK)
+    fit(own_part, IMAGES, LABELS, train_along=[own_part.classifier], **QUICK)
+    assert torch.equal(_weights(plain), _weights(own_part))
+
+
+def test_modules_trained_along_are_in_training_mode_during_and_in_evaluation_mode_after() -> None:
+    extra = nn.Sequential(nn.Dropout(0.5), _extra())
+    modes: list[bool] = []
+
+    def objective(logits: Tensor, labels: Tensor | None, rows: Tensor) -> Tensor:
+        modes.append(extra.training)
+        return F.cross_entropy(extra(logits), labels)
+
+    extra.eval()
+    fit(_model(), IMAGES, LABELS, objective=objective, train_along=[extra], validation=(IMAGES, LABELS), **QUICK)
+    assert modes == [True] * 12
+    assert not extra.training
+    assert not extra[0].training
+
+
+def test_patience_brings_modules_trained_along_back_with_the_model() -> None:
+    model, extra = _model(dropout=0.0), _extra()
+    validation = (IMAGES, predict_logits(model, IMAGES).argmax(-1))  # training can only lose these
+    states: list[Tensor] = []
+
+    def objective(logits: Tensor, labels: Tensor | None, rows: Tensor) -> Tensor:
+        states.append(_weights(extra).clone())
+        return F.cross_entropy(extra(logits), labels)
+
+    options = {**QUICK, "epochs": 20, "lr": 0.05, "patience": 2, "validation": validation}
+    history = fit(model, IMAGES, LABELS, objective=objective, train_along=[extra], **options)
+    assert history.stopped == "patience"
+    after_best = 4 * (history.best_epoch + 1)  # four batches an epoch; the objective sees weights before each step
+    assert torch.equal(_weights(extra), states[after_best])
+    assert not torch.equal(_weights(extra), states[-1])
+
+
+@pytest.mark.parametrize(
+    ("modules", "words"),
+    [
+        (nn.Linear(2, 2), r"must be a list of modules, got one Linear: put it into brackets"),
+        (nn.Sequential(nn.Linear(2, 2)), r"got one Sequential"),
+        ([nn.Linear(2, 2), 3], r"train_along must hold modules, got int"),
+        ([torch.zeros(2)], r"train_along must hold modules, got Tensor"),
+    ],
+)
+def test_fit_refuses_to_train_along_what_is_no_list_of_modules(modules: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        fit(_model(), IMAGES, LABELS, train_along=modules, **QUICK)
+    assert fit(_model(), IMAGES, LABELS, train_along=nn.ModuleList([_extra()]), **QUICK).stopped == "finished"

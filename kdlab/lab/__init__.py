@@ -13,6 +13,7 @@ from kdlab.lab.course_map import course_map, course_map_alt
 from kdlab.lab.descent import descent_path
 from kdlab.lab.descent_panel import descent_explorable, descent_figure
 from kdlab.lab.explorable import temperature_explorable
+from kdlab.lab.features_panel import features_explorable, features_figure
 from kdlab.lab.figures import temperature_figure
 from kdlab.lab.forest import forest_chart
 from kdlab.lab.heat_map import heat_map
@@ -20,7 +21,10 @@ from kdlab.lab.kernel_lab import DistillationLab
 from kdlab.lab.loss_charts import fitted_curves, property_matrix
 from kdlab.lab.loss_figure import loss_figure
 from kdlab.lab.loss_panel import ALPHAS, loss_explorable
+from kdlab.lab.matrices import matrix_row
 from kdlab.lab.pair_chart import pair_panels
+from kdlab.lab.playground import PlaygroundSetting, playground_data, playground_run, playground_teacher
+from kdlab.lab.playground_panel import playground_explorable, playground_figure
 from kdlab.lab.seeds_panel import seeds_explorable, seeds_figure
 from kdlab.lab.show import show
 from kdlab.lab.sweep_lab import SweepLab
@@ -35,6 +39,7 @@ __all__ = [
     "SERIES",
     "WIDTHS",
     "DistillationLab",
+    "PlaygroundSetting",
     "SweepLab",
     "compare_points",
     "course_map",
@@ -42,6 +47,8 @@ __all__ = [
     "descent_explorable",
     "descent_figure",
     "descent_path",
+    "features_explorable",
+    "features_figure",
     "fitted_curves",
     "forest_chart",
     "heat_map",
@@ -49,9 +56,15 @@ __all__ = [
     "line_panels",
     "loss_explorable",
     "loss_figure",
+    "matrix_row",
     "new_figure",
     "null_distribution",
     "pair_panels",
+    "playground_data",
+    "playground_explorable",
+    "playground_figure",
+    "playground_run",
+    "playground_teacher",
     "property_matrix",
     "ratio_bars",
     "reliability_diagram",

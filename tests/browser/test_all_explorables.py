@@ -9,14 +9,25 @@ from typing import TYPE_CHECKING, Any
 import harness
 import numpy as np
 import pytest
+import torch
 
-from kdlab.lab import descent_explorable, loss_explorable, seeds_explorable, temperature_explorable, width_explorable
+from kdlab.lab import (
+    descent_explorable,
+    features_explorable,
+    loss_explorable,
+    playground_explorable,
+    seeds_explorable,
+    temperature_explorable,
+    width_explorable,
+)
 from kdlab.lab.explorable import Explorable
+from kdlab.models import SmallCNN
+from kdlab.training import seeded
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-PANELS = ("temperature", "width", "loss", "descent", "seeds")
+PANELS = ("temperature", "width", "loss", "descent", "seeds", "features", "playground")
 
 # Every element's looks and size, by the panel that it is in.
 _LOOKS = """root => [...root.querySelectorAll(".kd-live, .kd-live *")].map((node) => {
@@ -44,8 +55,19 @@ def explorables() -> dict[str, Explorable]:
         loss_explorable([[0, 0, 0, 0], [-1.0, 6, 0.5, -2]], teacher, [0, 0], names=["undecided", "wrong"]),
         descent_explorable([3, 6, 2.5, 5], 3, class_names=["coat", "dress", "bag", "boot"], temperature=2, alpha=0.8),
         seeds_explorable(scores, baseline="hard", count=2),
+        _features_panel(),
+        playground_explorable(),
     ]
     return {panel.panel: panel for panel in made}
+
+
+def _features_panel() -> Explorable:
+    with seeded(0):
+        teacher, student, images = SmallCNN(8), SmallCNN(2), torch.rand(4, 1, 8, 8)
+    layers = ["features.1", "features.4"]
+    return features_explorable(
+        teacher, {"untrained": student}, images, [0, 0, 1, 1], teacher_layers=layers, student_layers=layers
+    )
 
 
 def show(page: Page, names: Sequence[str]) -> None:
