@@ -17,7 +17,7 @@
 # - **write** five losses on a network's layers, and say what each asks of the student;
 # - **prove** which changes of the features each of them cannot see;
 # - **tap** a layer of any model and leave no hook behind;
-# - **judge** whether a feature loss helped, by the control that most papers leave out;
+# - **judge** whether a feature loss helped, by a control with random weights;
 # - **catch** a projector that never learns.
 #
 # **Time:** 80 minutes. **You should know** lessons 02 and 03. The code is in `kdlab.features` and
@@ -237,9 +237,9 @@ for name, found in noticed.items():
     print(f"{name:10} notices: {', '.join(found)}")
 
 # %% [markdown]
-# Read it as a list of *demands*. A hint without a projector demands that channel seven be channel seven, which no
-# retrained network would satisfy even with its own twin. A relation demands so little that a layer may be rebuilt
-# from scratch, as long as the same samples lie close. Less demand is not less knowledge: it is less to obey.
+# Read it as a list of *demands*. A hint without a projector demands that channel seven be channel seven, which a
+# network trained again would not satisfy even against its own twin. A relation demands so little that a layer may be
+# rebuilt from scratch, as long as the same samples lie close. Less demand is not less knowledge: it is less to obey.
 
 # %% [markdown]
 # ## Tap a layer
@@ -328,10 +328,11 @@ lab.features_explorable(
 # %% [markdown]
 # <details><summary>What you should have seen</summary>
 #
-# Times five: no bar moves, for each of these losses divides the length out. One image alone: attention, which
-# normalises every image, stays; relations move, for that image is now far from all others. Shifted pixels: attention
-# moves, and relations stay, since all images were shifted alike. And the untrained student's relations are nearer to
-# the teacher's than you would think: similar images stay similar under random weights. Keep that in mind.
+# Times five: no bar moves: the losses divide the length out, and the projector learns the factor. One image alone:
+# attention, which normalises every image, stays; relations move, for that image is now far from all others. Shifted
+# pixels: attention moves, and relations stay, since all images were shifted alike. And the untrained student's
+# relations are nearer to the teacher's than you would think: similar images stay similar under random weights. Keep
+# that in mind.
 # </details>
 
 # %% [markdown] tags=["step-measure"]
@@ -486,11 +487,11 @@ except RuntimeError as error:
 # %% [markdown] tags=["step-tool", "given"]
 # ## The professional's tool
 #
-# Relations are old statistics: SciPy has them as `pdist` and `huber`. For distillation itself, torchdistill has the
-# widest choice, each loss a class that is told the layers' *paths*, and `ForwardHookManager` for the taps:
+# Relations are old statistics: SciPy has them as `pdist` and `huber`. For distillation itself, torchdistill has a
+# wide choice, each loss a class that is told the layers' *paths*, and `ForwardHookManager` for the taps:
 #
 # ```python
-# RKDLoss(student_output_path="classifier.3", teacher_output_path="classifier.3", student_factor=25, teacher_factor=50)
+# RKDLoss("classifier.3", "classifier.3", dist_factor=25, angle_factor=50, reduction="batchmean")
 # ```
 #
 # Check before you trust: its `SPKDLoss` (1.1.5) calls `normalize(x, 1)`, whose `1` is not the dimension but the norm.

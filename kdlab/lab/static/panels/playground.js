@@ -650,7 +650,7 @@ const PANEL = {
 .kd-explorable .kd-live .kd-map-frame { position: relative; width: 100%; max-width: 340px; aspect-ratio: 1; border: 1px solid var(--kd-soft); }
 .kd-explorable .kd-live .kd-map, .kd-explorable .kd-live .kd-map-points { position: absolute; inset: 0; width: 100%; height: 100%; }
 .kd-explorable .kd-live .kd-map-points { overflow: hidden; pointer-events: none; }
-.kd-explorable .kd-live .kd-class-0 { fill: var(--kd-bar); } /* blue, on a dark ground sky */
+.kd-explorable .kd-live .kd-class-0 { fill: var(--kd-bar); }
 .kd-explorable .kd-live .kd-class-1 { fill: var(--kd-orange); }
 .kd-explorable .kd-live .kd-class-2 { fill: var(--kd-purple); }
 .kd-explorable .kd-live .kd-labelled { stroke: currentColor; stroke-width: 2; }
