@@ -2,7 +2,7 @@
 """Set up and run the kdlab course. Needs Python 3.11 or newer and nothing else: no make, no activated environment.
 
     python course.py lab         set up if needed, copy the lessons to work/, open JupyterLab at the first one
-    python course.py test        set up if needed, then every check of the course, in about twelve minutes
+    python course.py test        set up if needed, then every check of the course, in about half an hour
     python course.py notebooks   execute lessons from notebooks/src into notebooks/ (all, or the ones named)
     python course.py doctor      look at each thing the course needs, and say how to fix what is missing
     python course.py setup       only the set-up, for instance before going offline

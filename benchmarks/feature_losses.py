@@ -37,7 +37,7 @@ BARS = {  # on time and memory, in units of the plain formula's
     "attention_transfer_loss": (2.0, 1.0),  # at a millisecond in all, checks of the input count
     "similarity_loss": (1.2, 1.0),
     "relational_distance_loss": (2.5, 1.2),  # inner products in float64, where the plain formula rounds in float32
-    "relational_angle_loss": (0.5, 0.5),
+    "relational_angle_loss": (1.0, 1.0),
 }
 NAMES = tuple(BARS)
 

@@ -330,6 +330,7 @@ GOOD = Match(LAYER, LAYER, attention_transfer_loss)
         ({"matches": [_hint(projector=Projector(3, 6))]}, ValueError, "the projector was made for 3 channels"),
         ({"matches": [Match(LAYER, "classifier.4", attention_transfer_loss)]}, ValueError, "must be feature maps"),
         ({"temperature": 0}, ValueError, "temperature must be"),
+        ({"temperature": 0, "answers": 0}, ValueError, "temperature must be"),  # where kd_loss does not ask
         ({"alpha": 1.5}, ValueError, r"alpha must lie in \[0, 1\]"),
         ({"alpha": "half"}, TypeError, "alpha must be a number"),
         ({"answers": -1}, ValueError, "answers must be a finite number of at least 0"),

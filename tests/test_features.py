@@ -418,6 +418,20 @@ def test_two_samples_in_one_place_have_no_angle() -> None:
     assert float(relational_angle_loss(student, equal)) == pytest.approx((0.125 + 0.125 + 0.125) / 3)
 
 
+def test_a_faint_sample_keeps_its_row_of_similarities() -> None:
+    student, teacher = _pair((4, 6), (4, 6), dtype=torch.float32)
+    student[0] *= 1e-22
+    assert similarity_loss(student, teacher).item() == pytest.approx(SLOW["similarity"](student, teacher), rel=1e-5)
+
+
+def test_two_samples_closer_than_rounding_have_no_angle_of_rounding() -> None:
+    equal = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.5, math.sqrt(3) / 2]], dtype=torch.float64)
+    for seed in range(10):
+        (student,) = _pair((3, 5), seed=seed)
+        student[1] = student[0] * (1 + 1e-10)  # squared, 1e-20 of what it is the difference of
+        assert relational_angle_loss(student, equal).item() == pytest.approx(1 / 8, rel=1e-6)
+
+
 def test_samples_that_differ_by_rounding_alone_fall_together() -> None:
     """Their distances and cosines count as 0, against 1 and 1/2 in an equilateral triangle; no rounding is blown up."""
     (noise,) = _pair((3, 4))
