@@ -11,7 +11,9 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-__all__ = ["MLP", "SmallCNN"]
+from kdlab.encoder import TextEncoder
+
+__all__ = ["MLP", "SmallCNN", "TextEncoder"]
 
 
 class MLP(nn.Module):
@@ -51,6 +53,7 @@ class SmallCNN(nn.Module):
         width: channels of the first block; the second has twice as many.
         num_classes: K, number of logits.
         dropout: share of the hidden layer's inputs dropped in training, from 0 up to 1.
+        norm: put a batch norm behind each convolution; ``features`` is then conv, norm, ReLU, conv, norm, ReLU, pool.
 
     Shape:
         input ``(B, 1, H, W)`` with H and W at least 4, output ``(B, K)`` logits. The feature map is pooled to
@@ -62,12 +65,14 @@ class SmallCNN(nn.Module):
         torch.Size([5, 10])
     """
 
-    def __init__(self, width: int = 32, num_classes: int = 10, dropout: float = 0.3) -> None:
+    def __init__(self, width: int = 32, num_classes: int = 10, dropout: float = 0.3, *, norm: bool = False) -> None:
         super().__init__()
         self.features = nn.Sequential(
             nn.Conv2d(1, width, kernel_size=3, padding=1),  # (B, width, H, W)
+            *([nn.BatchNorm2d(width)] if norm else []),
             nn.ReLU(),
             nn.Conv2d(width, 2 * width, kernel_size=3, padding=1),  # (B, 2 * width, H, W)
+            *([nn.BatchNorm2d(2 * width)] if norm else []),
             nn.ReLU(),
             nn.AdaptiveMaxPool2d(4),  # (B, 2 * width, 4, 4)
         )

@@ -80,6 +80,7 @@ def fit(
     validation: tuple[Tensor, Tensor] | None = None,
     patience: int | None = None,
     train_along: Sequence[nn.Module] = (),
+    after_step: Callable[[], object] | None = None,
     progress: bool = True,
     description: str = "training",
 ) -> History:
@@ -103,6 +104,8 @@ def fit(
             weights of the best epoch; needs ``validation``.
         train_along: modules that the objective uses beside the model, such as a
             :class:`kdlab.features.Projector`: their parameters are trained too. Forgotten here, they stay random.
+        after_step: called without arguments after each step of the optimizer, such as
+            ``lambda: apply_mask(model, masks)``, which keeps pruned weights at zero.
         progress: show a progress bar if training takes longer than a moment.
         description: the bar's label.
 
@@ -123,6 +126,10 @@ def fit(
     _check_options(images, labels, epochs=epochs, lr=lr, batch_size=batch_size)
     if patience is not None and validation is None:
         raise ValueError(f"patience={patience} needs validation data to judge by; test data are not for this")
+    if after_step is not None and not callable(after_step):
+        raise TypeError(
+            f"after_step must be a function without arguments, got {type(after_step).__name__}: was it called?"
+        )
     if labels is None and objective is None:
         raise ValueError("labels are missing: without labels pass an objective that needs none, or use distill")
     history = History()
@@ -138,7 +145,9 @@ def fit(
                 rows = torch.randperm(len(images), generator=order)
                 batches = rows.split(batch_size)
                 everything.train()
-                loss = _train_epoch(model, optimizer, images, labels, batches, objective or _hard_labels, view)
+                loss = _train_epoch(
+                    model, optimizer, images, labels, batches, objective or _hard_labels, view, after_step
+                )
                 if not math.isfinite(loss):
                     history.stopped = "diverged"
                     warnings.warn(f"the loss became {loss} in epoch {history.epochs}: lower lr={lr}?", stacklevel=2)
@@ -262,6 +271,7 @@ def _train_epoch(
     batches: tuple[Tensor, ...],
     objective: Objective,
     view: Callable[[Tensor], Tensor],
+    after_step: Callable[[], object] | None = None,
 ) -> float:
     """One pass over the batches; returns the mean objective per sample."""
     total = 0.0
@@ -273,6 +283,8 @@ def _train_epoch(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
+        if after_step is not None:
+            after_step()
         total += value * len(rows)
     return total / sum(len(rows) for rows in batches)
 

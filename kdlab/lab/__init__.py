@@ -25,6 +25,8 @@ from kdlab.lab.matrices import matrix_row
 from kdlab.lab.pair_chart import pair_panels
 from kdlab.lab.playground import PlaygroundSetting, playground_data, playground_run, playground_teacher
 from kdlab.lab.playground_panel import playground_explorable, playground_figure
+from kdlab.lab.pruning_panel import SPARSITIES, pruning_explorable, pruning_figure
+from kdlab.lab.rank_panel import rank_explorable, rank_figure
 from kdlab.lab.seeds_panel import seeds_explorable, seeds_figure
 from kdlab.lab.show import show
 from kdlab.lab.sweep_lab import SweepLab
@@ -37,6 +39,7 @@ __all__ = [
     "GREY",
     "INK",
     "SERIES",
+    "SPARSITIES",
     "WIDTHS",
     "DistillationLab",
     "PlaygroundSetting",
@@ -66,6 +69,10 @@ __all__ = [
     "playground_run",
     "playground_teacher",
     "property_matrix",
+    "pruning_explorable",
+    "pruning_figure",
+    "rank_explorable",
+    "rank_figure",
     "ratio_bars",
     "reliability_diagram",
     "seeds_explorable",

@@ -12,10 +12,13 @@ import pytest
 import torch
 
 from kdlab.lab import (
+    SPARSITIES,
     descent_explorable,
     features_explorable,
     loss_explorable,
     playground_explorable,
+    pruning_explorable,
+    rank_explorable,
     seeds_explorable,
     temperature_explorable,
     width_explorable,
@@ -27,7 +30,7 @@ from kdlab.training import seeded
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-PANELS = ("temperature", "width", "loss", "descent", "seeds", "features", "playground")
+PANELS = ("temperature", "width", "loss", "descent", "seeds", "features", "playground", "pruning", "rank")
 
 # Every element's looks and size, by the panel that it is in.
 _LOOKS = """root => [...root.querySelectorAll(".kd-live, .kd-live *")].map((node) => {
@@ -57,6 +60,8 @@ def explorables() -> dict[str, Explorable]:
         seeds_explorable(scores, baseline="hard", count=2),
         _features_panel(),
         playground_explorable(),
+        _pruning_panel(),
+        _rank_panel(),
     ]
     return {panel.panel: panel for panel in made}
 
@@ -68,6 +73,22 @@ def _features_panel() -> Explorable:
     return features_explorable(
         teacher, {"untrained": student}, images, [0, 0, 1, 1], teacher_layers=layers, student_layers=layers
     )
+
+
+def _pruning_panel() -> Explorable:
+    weights = {"features": np.linspace(-1, 1, 24).reshape(4, 6), "output": np.linspace(-0.5, 0.4, 30).reshape(3, 10)}
+    curves = {"pruned": np.linspace(0.97, 0.1, len(SPARSITIES))}
+    sizes = {"dense": [900] * len(SPARSITIES), "csr": range(1800, 200, -100)}
+    scopes = ("global", "per layer")
+    return pruning_explorable(weights, dict.fromkeys(scopes, curves), dict.fromkeys(scopes, sizes), sparsity=0.5)
+
+
+def _rank_panel() -> Explorable:
+    weight = np.random.default_rng(0).normal(size=(6, 20))
+    curves = {"plain": [0.5, 0.8, 0.9, 0.95], "activation-aware": [0.6, 0.85, 0.93, 0.95]}
+    speed = {"1 image": [0.9, 0.9, 0.85, 0.8]}
+    moments = np.diag(np.geomspace(1, 0.1, 20))
+    return rank_explorable(weight, curves, speed, ranks=[1, 2, 4, 6], covariance=moments, dense_accuracy=0.95)
 
 
 def show(page: Page, names: Sequence[str]) -> None:
