@@ -78,6 +78,7 @@ def prune_channels(
         >>> smaller[0].weight.shape[0], smaller[3].weight.shape[1], smaller(torch.zeros(5, 1, 8, 8)).shape[1]
         (2, 72, 10)
     """
+    _layer(model, first, "first"), _layer(model, second, "second")  # torch cannot copy a weight that is computed
     pruned = copy.deepcopy(model)
     source, reader = _layer(pruned, first, "first"), _layer(pruned, second, "second")
     if source is reader:
@@ -137,8 +138,8 @@ def _layer(model: nn.Module, name: str, argument: str) -> nn.Module:
     _check_layer(argument, layer)
     if not isinstance(layer.weight, nn.Parameter):
         raise TypeError(
-            f"the weight of {argument}={name!r} is computed from others (torch.nn.utils.prune, a parametrization): make "
-            "it permanent first, as prune.remove does"
+            f"the weight of {argument}={name!r} is computed from others (torch.nn.utils.prune, a parametrization): "
+            "make it permanent first, as prune.remove does"
         )
     return layer
 

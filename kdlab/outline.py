@@ -66,7 +66,7 @@ LESSONS = (
     Lesson(5, "Who teaches", "Does the best teacher make the best student?",
            ("teachers",), _WHO, ready=True),
     Lesson(6, "Pruning", "Which weights can go, and when does anything get faster?",
-           ("pruning",), _SMALLER),
+           ("pruning",), _SMALLER, ready=True),
     Lesson(7, "Low rank, sharing, folding", "How much of a layer is redundant?",
            ("factorization",), _SMALLER),
     Lesson(8, "Quantization", "How few bits does a weight need?",

@@ -130,7 +130,7 @@ def load_sparse(model: nn.Module, path: str | Path) -> nn.Module:
             parts[name] = _unpacked(name, parts, [int(side) for side in shapes[name].split(",")])
         _check_fit(parts, model.state_dict())
         model.load_state_dict(parts)
-    except (SafetensorError, RuntimeError, KeyError, ValueError, IndexError) as error:
+    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
         raise ValueError(f"{path.name} does not fit this {type(model).__name__}, or is damaged: {error}") from error
     return model
 
@@ -138,11 +138,16 @@ def load_sparse(model: nn.Module, path: str | Path) -> nn.Module:
 def _check_fit(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
     """An error before anything is copied: ``load_state_dict`` reports it when half is done."""
     if found.keys() != wanted.keys():
-        missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
-        raise ValueError(f"the file lacks {missing or 'nothing'} and has {extra or 'nothing'} beside")
-    for name, value in found.items():
-        if value.shape != wanted[name].shape:
-            raise ValueError(f"{name} has shape {list(value.shape)} in the file, {list(wanted[name].shape)} here")
+        lacking, beside = (_some(one.keys() - other.keys()) for one, other in ((wanted, found), (found, wanted)))
+        raise ValueError(f"the file lacks {lacking}, and has {beside} that the model has not")
+    for name, value in wanted.items():
+        if value.shape != found[name].shape:
+            raise ValueError(f"{name} has shape {list(found[name].shape)} in the file, {list(value.shape)} here")
+
+
+def _some(names: set[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(sorted(names)[:3]) + more if names else "nothing"
 
 
 def _packed(name: str, value: Tensor, format: str) -> dict[str, Tensor] | None:  # noqa: A002

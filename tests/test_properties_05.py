@@ -168,7 +168,7 @@ def test_the_cost_of_an_assistant_and_each_wrong_ratio_follow_from_the_stated_co
     ratio = (first + second) / direct
     assert field.answer == pytest.approx(ratio, abs=1e-6)
     trained_only = (3 * assistant + 3 * student) / (3 * student)
-    one_forward = (assistant + teacher) / direct  # of the first stage
+    one_forward = (assistant + teacher + student + assistant) / (student + teacher)
     assert _mistakes(field) == pytest.approx([first / direct, trained_only, one_forward, 2, 1 / ratio], abs=1e-5)
     direct, first, second = (
         epochs * 3 * taught + teaching

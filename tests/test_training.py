@@ -14,6 +14,7 @@ from kdlab.data import shift_images
 from kdlab.logit_cache import LogitCache
 from kdlab.losses import kd_loss
 from kdlab.models import MLP, SmallCNN
+from kdlab.pruning import apply_mask, gradual_sparsity, magnitude_mask, prunable, random_mask, sparsity_of
 from kdlab.training import distill, evaluate, fit, predict_logits, pseudo_labels, seeded
 
 IMAGES = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -486,3 +487,164 @@ def test_fit_refuses_to_train_along_what_is_no_list_of_modules(modules: Any, wor
     with pytest.raises(TypeError, match=words):
         fit(_model(), IMAGES, LABELS, train_along=modules, **QUICK)
     assert fit(_model(), IMAGES, LABELS, train_along=nn.ModuleList([_extra()]), **QUICK).stopped == "finished"
+
+
+# --- after each step --------------------------------------------------------------------------------------------------
+
+
+def _pruned() -> tuple[SmallCNN, dict[str, Tensor]]:
+    model = _model()
+    masks = random_mask(model, 0.6, seed=0)
+    apply_mask(model, masks)
+    return model, masks
+
+
+def _largest_dropped(model: nn.Module, masks: dict[str, Tensor]) -> float:
+    return max(weight[~masks[name]].abs().max().item() for name, weight in prunable(model).items())
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_pruned_weights_come_back_unless_the_mask_is_applied_after_each_step(weight_decay: float) -> None:
+    model, masks = _pruned()
+    fit(model, IMAGES, LABELS, weight_decay=weight_decay, **QUICK)
+    assert _largest_dropped(model, masks) > 1e-3
+    model, masks = _pruned()
+    fit(model, IMAGES, LABELS, weight_decay=weight_decay, after_step=lambda: apply_mask(model, masks), **QUICK)
+    assert _largest_dropped(model, masks) == 0.0
+    fresh, _ = _pruned()
+    for name, weight in prunable(model).items():
+        assert not torch.equal(weight, prunable(fresh)[name])  # the others have learned
+
+
+def test_applying_the_mask_once_is_not_enough_even_where_gradients_are_zero() -> None:
+    """Adam goes on with its momentum: a weight that is zeroed in between moves again without any gradient."""
+    layer, steps = nn.Linear(2, 2), []
+    none = torch.zeros(2, 2, dtype=torch.bool)
+
+    def objective(logits: Tensor, labels: Tensor | None, rows: Tensor) -> Tensor:
+        if len(steps) == 5:
+            apply_mask(layer, {"weight": none})
+        return logits.sum() * (1.0 if len(steps) < 5 else 0.0)
+
+    options = {"epochs": 10, "lr": 0.1, "batch_size": 4, "objective": objective}
+    fit(layer, torch.ones(4, 2), None, after_step=lambda: steps.append(layer.weight.detach().clone()), **options)
+    assert len(steps) == 10
+    assert steps[5].abs().min() > 0.01
+
+
+@pytest.mark.parametrize("batch_size", [60, 16, 7])
+def test_after_step_is_called_once_after_each_step(batch_size: int) -> None:
+    model, events = _model(), []
+
+    def objective(logits: Tensor, labels: Tensor | None, rows: Tensor) -> Tensor:
+        events.append(("loss", _weights(model)))
+        return F.cross_entropy(logits, labels)
+
+    options = QUICK | {"batch_size": batch_size}
+    fit(
+        model,
+        IMAGES,
+        LABELS,
+        objective=objective,
+        after_step=lambda: events.append(("after", _weights(model))),
+        **options,
+    )
+    steps = 3 * -(-60 // batch_size)
+    assert [name for name, _ in events] == ["loss", "after"] * steps
+    for (_, before), (_, after) in zip(events[::2], events[1::2], strict=True):
+        assert not torch.equal(before, after)  # the step has been taken
+    for (_, after), (_, following) in zip(events[1::2], events[2::2], strict=False):
+        assert torch.equal(after, following)  # and nothing comes between it and the next
+
+
+def test_after_step_alone_changes_nothing() -> None:
+    runs = []
+    for after_step in (None, lambda: None, lambda: "an answer"):
+        model = _model()
+        history = fit(model, IMAGES, LABELS, after_step=after_step, **QUICK)
+        runs.append((_weights(model), history.train_loss))
+    assert all(torch.equal(weights, runs[0][0]) and losses == runs[0][1] for weights, losses in runs)
+
+
+@pytest.mark.parametrize("augment", [None, shift_images])
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
+def test_distill_keeps_pruned_weights_at_zero_too(augment: Any, alpha: float) -> None:
+    teacher, (student, masks) = _model(1), _pruned()
+    calls: list[int] = []
+
+    def after_step() -> None:
+        calls.append(1)
+        apply_mask(student, masks)
+
+    labels = None if alpha == 1.0 else LABELS
+    distill(student, teacher, IMAGES, labels, alpha=alpha, augment=augment, after_step=after_step, **QUICK)
+    assert len(calls) == 3 * 4
+    assert _largest_dropped(student, masks) == 0.0
+
+
+def test_weights_that_patience_brings_back_are_pruned_too() -> None:
+    model, masks = _pruned()
+    history = fit(
+        model,
+        IMAGES,
+        LABELS,
+        validation=(IMAGES, (LABELS + 5) % 10),
+        patience=2,
+        after_step=lambda: apply_mask(model, masks),
+        **(QUICK | {"epochs": 40}),
+    )
+    assert history.stopped == "patience"
+    assert _largest_dropped(model, masks) == 0.0
+
+
+def test_a_schedule_of_masks_ends_at_its_sparsity() -> None:
+    model, step, seen = _model(), iter(range(1, 1000)), []
+
+    def after_step() -> None:
+        sparsity = gradual_sparsity(next(step), begin=0, end=10, final=0.8)
+        apply_mask(model, magnitude_mask(model, sparsity))
+        seen.append(sparsity_of(model))
+
+    fit(model, IMAGES, LABELS, after_step=after_step, **QUICK)
+    assert seen == sorted(seen)
+    assert seen[0] == pytest.approx(0.8 * (1 - 0.9**3), abs=1e-3)
+    assert seen[9:] == pytest.approx([0.8] * 3, abs=1e-3)
+
+
+def test_after_step_is_not_called_for_a_step_that_was_not_taken() -> None:
+    calls: list[int] = []
+    with pytest.warns(UserWarning, match="loss became nan"):
+        fit(
+            _model(),
+            IMAGES,
+            LABELS,
+            objective=lambda logits, labels, rows: logits.sum() * float("nan"),
+            after_step=lambda: calls.append(1),
+            **QUICK,
+        )
+    assert not calls
+
+
+def test_an_interrupt_in_after_step_returns_the_history_so_far() -> None:
+    def after_step() -> None:
+        raise KeyboardInterrupt
+
+    history = fit(_model(), IMAGES, LABELS, after_step=after_step, **QUICK)
+    assert history.stopped == "interrupted"
+    assert history.epochs == 0
+
+
+def test_after_step_must_be_a_function_that_was_not_called() -> None:
+    model, masks = _pruned()
+    for wrong in (sparsity_of(masks), masks, "apply_mask"):
+        before = _weights(model)
+        with pytest.raises(
+            TypeError, match=rf"after_step must be a function.*got {type(wrong).__name__}: was it called"
+        ):
+            fit(model, IMAGES, LABELS, after_step=wrong, **QUICK)
+        assert torch.equal(_weights(model), before)
+
+
+def test_an_error_in_after_step_is_not_hidden() -> None:
+    with pytest.raises(ValueError, match="another model"):
+        fit(_model(), IMAGES, LABELS, after_step=lambda: apply_mask(MLP(), random_mask(_model(), 0.5, seed=0)), **QUICK)

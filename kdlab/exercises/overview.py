@@ -106,7 +106,7 @@ def board(store: Store | None = None, exercises: Sequence[Any] | None = None, *,
 
     Args:
         store: whose events; by default those in ``KDLAB_HOME`` or the user's data folder.
-        exercises: of which exercises; by default the whole bank.
+        exercises: of which exercises; by default those of every lesson that can be opened.
         now: an aware time that reviews are due by; the present by default.
     """
     store = default_store() if store is None else store
@@ -127,9 +127,11 @@ _INK = "var(--jp-content-font-color1,inherit)"
 
 
 def _bank() -> Sequence[Any]:
+    """The exercises of lessons that can be opened."""
     from kdlab.exercises.catalog import bank
 
-    return bank()
+    ready = {one.number for one in LESSONS if one.ready}
+    return [one for one in bank() if one.lesson in ready]
 
 
 def lesson_title(number: int) -> str:

@@ -23,8 +23,13 @@ def _results_folder() -> Path:
 RESULTS = _results_folder()
 
 
-def save_results(name: str, comparisons: dict[str, Comparison], command: str) -> Path:
-    """Write the comparisons of a study, with versions, machine, command and date, to ``data/results/name.json``."""
+def save_results(
+    name: str, comparisons: dict[str, Comparison], command: str, *, tables: dict[str, Any] | None = None
+) -> Path:
+    """Write the comparisons of a study, with versions, machine, command and date, to ``data/results/name.json``.
+
+    ``tables`` are measured numbers that are no comparison over seeds, such as bytes; they come back in the record.
+    """
     import sklearn
     import torch
 
@@ -38,6 +43,7 @@ def save_results(name: str, comparisons: dict[str, Comparison], command: str) ->
             "sklearn": sklearn.__version__,
         },
         "comparisons": {key: comparison.as_dict() for key, comparison in comparisons.items()},
+        **({"tables": tables} if tables else {}),
     }
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

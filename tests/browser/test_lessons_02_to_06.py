@@ -1,4 +1,4 @@
-"""Lessons 02a to 05 as a learner meets them: opened in JupyterLab, run from top to bottom, panels played with."""
+"""Lessons 02a to 06 as a learner meets them: opened in JupyterLab, run from top to bottom, panels played with."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ LESSONS = {
         "03_image_distillation.ipynb",
         "04_features.ipynb",
         "05_teachers.ipynb",
+        "06_pruning.ipynb",
     )
 }
 PANELS = {
@@ -31,6 +32,7 @@ PANELS = {
     "03_image_distillation": ["lab.seeds_explorable("],
     "04_features": ["lab.features_explorable("],
     "05_teachers": ["lab.playground_explorable("],
+    "06_pruning": ["lab.pruning_explorable("],
 }
 
 
