@@ -152,7 +152,7 @@ def _some(names: set[str]) -> str:
 
 def _packed(name: str, value: Tensor, format: str) -> dict[str, Tensor] | None:  # noqa: A002
     """The parts of a tensor in a sparse format, or ``None`` where dense is no larger."""
-    if format == "dense" or value.dim() < 2 or value.numel() == 0:
+    if format == "dense" or value.dim() < 2:
         return None
     nonzero = value != 0
     size = sparse_bytes(value.shape, int(nonzero.sum()), format, value_bytes=value.element_size())

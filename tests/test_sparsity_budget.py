@@ -167,6 +167,12 @@ def test_a_score_is_that_of_the_model_with_this_one_layer_pruned() -> None:
             assert score == _loss(pruned)
 
 
+def test_every_measurement_starts_from_the_model_itself() -> None:
+    rising = sensitivity(_cnn(), _loss, GRID, progress=False)
+    falling = sensitivity(_cnn(), _loss, GRID[::-1], progress=False)
+    assert falling == {name: scores[::-1] for name, scores in rising.items()}
+
+
 def test_the_scan_leaves_the_model_alone_whatever_the_score_does() -> None:
     model = _cnn().train()
     before, seen = _state(model), []
@@ -183,7 +189,7 @@ def test_the_scan_leaves_the_model_alone_whatever_the_score_does() -> None:
     assert found == {"classifier.2": [2.5, 2.5]}
     assert isinstance(found["classifier.2"][0], float)
     assert seen[0] > 0
-    assert seen[1] == 0  # each starts from the model itself, not from the one before
+    assert seen[1] == 0
     assert all(torch.equal(old, new) for old, new in zip(before, _state(model), strict=True))
     assert all(part.training for part in model.modules())
 
