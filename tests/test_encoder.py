@@ -40,6 +40,7 @@ def test_a_text_gets_the_same_logits_alone_and_beside_longer_ones() -> None:
 
 def test_what_stands_in_the_padding_vector_is_never_read() -> None:
     model, ids = _encoder(), nn.functional.pad(_ids(3, 5), (0, 4))
+    assert model.tokens.weight[0].eq(0).all()
     before = model(ids)
     model.tokens.weight.data[0] = 1e3
     assert_close(model(ids), before)
