@@ -87,7 +87,7 @@ def judged(encoder: Mapping[str, Row]) -> list[str]:
 def same_masks() -> bool:
     """Our masks against torch's, over the whole network and layer by layer, at four sparsities."""
     for sparsity in (0.1, 0.5, 0.9, 0.99):
-        hooked = compression._hooked(dense(0), sparsity)
+        hooked = compression.hooked(dense(0), sparsity)
         layers = dict(hooked.named_modules())
         ours = magnitude_mask(dense(0), sparsity)
         if any(not torch.equal(layers[n.removesuffix(".weight")].weight_mask.bool(), m) for n, m in ours.items()):

@@ -40,8 +40,8 @@ def average_logits(logits: Tensor | Sequence[Tensor], *, weights: Weights | None
         \operatorname{softmax}(z / T)_k \propto \prod_m p_{mk}(T)^{w_m}
 
     Each member's rows are centred first: a constant per row means nothing to softmax, but would show in the mean. The
-    result fits any temperature. In a geometric mean one member that rules a class out (a very negative logit) rules
-    it out for all: a veto. Where members differ in scale, the one with the largest logits has most say.
+    result fits any temperature. In a geometric mean a low probability counts as a factor: only a zero excludes. Where
+    members differ in scale, the one with the largest logits has most say.
 
     References:
         Hinton, Vinyals, Dean (2015), Distilling the Knowledge in a Neural Network, arXiv 1503.02531, section 1: both

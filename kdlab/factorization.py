@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from kdlab.folding import fold_batch_norm
 from kdlab.hashed_embeddings import HashedEmbedding, QuotientRemainderEmbedding, collisions
+from kdlab.layer_inputs import sums_over_inputs
 from kdlab.low_rank import (
     KINDS,
     Layer,
@@ -42,7 +43,6 @@ from kdlab.low_rank import (
     second_moment,
     spectrum,
 )
-from kdlab.modes import evaluating
 from kdlab.sharing import SharedWeights, kmeans_1d, share_weights, shared_bytes
 
 __all__ = [
@@ -106,26 +106,11 @@ def _tapped(model: nn.Module, layers: Mapping[str, Layer], inputs: Tensor) -> di
     """Second moments of the inputs that the layers get when the model is given ``inputs``."""
     if not isinstance(inputs, Tensor):
         raise TypeError(f"inputs must be a tensor, a batch for the model, got {type(inputs).__name__}")
-    moments: dict[str, Tensor] = {}
-    handles = []
 
-    def note(name: str, layer: Layer, given: object) -> None:
-        found = second_moment(f"the input of {name}", layer, given)
-        moments[name] = moments[name] + found if name in moments else found
+    def moment(name: str, layer: Layer, given: object) -> Tensor:
+        return second_moment(f"the input of {name}", layer, given)
 
-    try:
-        for name, layer in layers.items():
-            handles.append(
-                layer.register_forward_pre_hook(
-                    lambda layer, args, kwargs, name=name: note(name, layer, args[0] if args else kwargs["input"]),
-                    with_kwargs=True,
-                )
-            )
-        with evaluating(model):
-            model(inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
+    moments = sums_over_inputs(model, layers.items(), moment, inputs)
     for name in layers:
         if name not in moments:
             raise ValueError(f"inputs never reached {name}: does the model's forward() call it?")

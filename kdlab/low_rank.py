@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kdlab.layer_inputs import padded
+
 __all__ = [
     "break_even_rank",
     "energy_kept",
@@ -243,10 +245,10 @@ def second_moment(name: str, layer: Layer, inputs: object) -> Tensor:
         return _check_moment(name, flat.T @ flat)
     size = layer.weight[0].numel()
     total = rows.new_zeros(size, size, dtype=torch.float64)
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     for part in rows.split(_IMAGES):
-        padded = F.pad(part, layer._reversed_padding_repeated_twice, mode=mode)
-        patches = F.unfold(padded, layer.kernel_size, dilation=layer.dilation, stride=layer.stride)  # (b, n, places)
+        patches = F.unfold(
+            padded(layer, part), layer.kernel_size, dilation=layer.dilation, stride=layer.stride
+        )  # (b, n, places)
         columns = patches.transpose(0, 1).flatten(1).double()
         total += columns @ columns.T
     return _check_moment(name, total)

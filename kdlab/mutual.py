@@ -104,7 +104,7 @@ class Cohort(nn.Module):
         if len(listed) < 2:
             raise ValueError(f"mutual learning needs at least 2 peers, got {len(listed)}: whom should one learn from?")
         for (i, first), (j, second) in combinations(enumerate(listed), 2):
-            if share_weights(first, second):
+            if have_weights_in_common(first, second):
                 raise ValueError(f"peers[{i}] and peers[{j}] share weights, so they are one network: build each anew")
         self.peers = nn.ModuleList(listed)
 
@@ -167,7 +167,7 @@ def train_mutually(
     return fit(Cohort(peers), images, labels, objective=objective, **options)
 
 
-def share_weights(first: nn.Module, second: nn.Module) -> bool:
+def have_weights_in_common(first: nn.Module, second: nn.Module) -> bool:
     """Whether two models have a parameter in common, or are one object: to train one is to change the other."""
     mine = {id(parameter) for parameter in first.parameters()}
     return first is second or any(id(parameter) in mine for parameter in second.parameters())

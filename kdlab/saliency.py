@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from kdlab.layer_inputs import padded, sums_over_inputs
 from kdlab.masks import prunable
 from kdlab.modes import evaluating
 
@@ -115,7 +116,6 @@ def wanda_scores(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
         [[5.0, 1.0]]
     """
     weights = prunable(model)
-    squares: dict[str, Tensor] = {}
     shared = {id(weight): name for name, weight in weights.items()}
     readers: list[tuple[str, nn.Module]] = []
     for name, layer in model.named_modules():
@@ -128,17 +128,7 @@ def wanda_scores(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
             )
         readers.append((parameter, layer))
 
-    def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, *, name: str) -> None:
-        new = _input_squares(layer, inputs[0])
-        squares[name] = squares[name] + new if name in squares else new
-
-    handles = [layer.register_forward_hook(partial(note, name=name)) for name, layer in readers]
-    try:
-        with evaluating(model):
-            model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
+    squares = sums_over_inputs(model, readers, lambda name, layer, x: _input_squares(layer, x), images)
     if idle := [name for name in weights if name not in squares]:
         raise ValueError(f"these layers did not run, so nothing is known of their inputs: {', '.join(idle)}")
     return {name: weight.detach().abs() * squares[name].sqrt() for name, weight in weights.items()}
@@ -150,11 +140,8 @@ def _input_squares(layer: nn.Module, x: Tensor) -> Tensor:
         return x.reshape(-1, x.shape[-1]).square().sum(0, keepdim=True)
     assert isinstance(layer, nn.Conv2d)
     x = x.reshape(-1, *x.shape[-3:])  # a single image may come without a batch
-    sums = x.square().sum(0, keepdim=True)  # (1, C, H, W)
-    # A convolution of the squares with ones, taken the other way round: position by position of the kernel.
-    if isinstance(layer.padding, str) or layer.padding_mode != "zeros":
-        raise ValueError(f"{layer} pads by {layer.padding!r}, {layer.padding_mode!r}: numbers and zeros are known")
-    patches = F.unfold(sums, layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # (1, C kh kw, positions)
+    sums = padded(layer, x).square().sum(0, keepdim=True)  # (1, C, H, W)
+    patches = F.unfold(sums, layer.kernel_size, layer.dilation, stride=layer.stride)  # (1, C kh kw, positions)
     return patches.sum(-1).view(1, x.shape[1], *layer.kernel_size)
 
 

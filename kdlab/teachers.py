@@ -33,7 +33,7 @@ from kdlab.ensemble import (
 from kdlab.history import History
 from kdlab.logit_cache import LogitCache
 from kdlab.logit_checks import check_share, check_temperature
-from kdlab.mutual import Cohort, mutual_loss, share_weights, train_mutually
+from kdlab.mutual import Cohort, have_weights_in_common, mutual_loss, train_mutually
 from kdlab.rowwise import matched_temperature, rowwise_kd_loss, standardize
 from kdlab.training import distill, fit, seeded
 
@@ -192,7 +192,7 @@ def _newborn(make: Maker, seed: int, known: Sequence[nn.Module], name: str) -> n
         model = make()
     if not isinstance(model, nn.Module):
         raise TypeError(f"the maker of {name} must return a torch module, got {type(model).__name__}")
-    if any(share_weights(model, other) for other in known):
+    if any(have_weights_in_common(model, other) for other in known):
         raise ValueError(
             f"the maker of {name} returned a model that shares weights with an earlier one: to train it would change "
             "its own teacher. Build a new model at every call"

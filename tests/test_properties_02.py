@@ -9,34 +9,16 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from answering import field_of, judged, mistakes
 from torch import Tensor
 
 from kdlab.data import load_digits
-from kdlab.exercises import grade, judging
-from kdlab.exercises.catalog import Field, exercise
-from kdlab.exercises.judging import Finding
+from kdlab.exercises import grade
+from kdlab.exercises.catalog import exercise
 from kdlab.losses import kd_loss
 from kdlab.models import MLP
 from kdlab.studies import load_results, soft_labels
 from kdlab.training import fit, predict_logits, seeded
-
-ORIGINALS = judging.Originals()
-
-
-def _field(slug: str, name: str) -> Field:
-    return next(field for field in exercise(slug).fields if field.name == name)
-
-
-def _mistakes(field: Field) -> list[float]:
-    return [wrong.answer for wrong in field.wrong]
-
-
-def _judged(slug: str, source: str) -> Finding:
-    function = exercise(slug).fields[0].function
-    progress = judging.Progress()
-    return judging.judge(
-        "source", source.encode(), slug=slug, function=function, progress=progress, originals=ORIGINALS
-    )
 
 
 def _row(*values: float) -> Tensor:
@@ -54,7 +36,7 @@ TEACHER, STUDENT, LABEL, T, ALPHA = _row(3, 1, 0.2), _row(2, 1.5, 0.1), torch.te
 
 
 def test_the_loss_of_one_row_is_what_kdlab_computes() -> None:
-    field = _field("kd-loss-of-one-row", "loss")
+    field = field_of("kd-loss-of-one-row", "loss")
     came = kd_loss(STUDENT, TEACHER, LABEL, temperature=T, alpha=ALPHA)
     assert field.answer == pytest.approx(float(came), abs=1e-6)
 
@@ -72,7 +54,7 @@ def test_each_wrong_loss_of_one_row_comes_from_the_mistake_that_its_message_name
     expected.insert(4, right / math.log(2))  # in bits
     cross = -(T**2) * float((p * q.log()).sum())
     expected += [ce + soft, (1 - ALPHA) * ce + ALPHA * cross]
-    assert _mistakes(_field("kd-loss-of-one-row", "loss")) == pytest.approx(expected, abs=1e-5)
+    assert mistakes(field_of("kd-loss-of-one-row", "loss")) == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_row_that_tells_the_directions_apart_does_and_the_symmetric_one_does_not() -> None:
@@ -98,15 +80,15 @@ def test_the_gradient_is_what_autograd_says_and_so_is_its_limit() -> None:
         assert leaf.grad is not None
         return float(leaf.grad[0, 0])
 
-    field = _field("gradient-of-the-soft-term", "value")
+    field = field_of("gradient-of-the-soft-term", "value")
     assert field.answer == pytest.approx(gradient(T), abs=1e-6)
     centred = (student - student.mean()) - (teacher - teacher.mean())
     assert gradient(1e4) == pytest.approx(float(centred[0, 0]) / 3, abs=1e-4)
     p, q, p1, q1 = (teacher / T).softmax(-1), (student / T).softmax(-1), teacher.softmax(-1), student.softmax(-1)
     gap, plain = float((q - p)[0, 0]), float((q1 - p1)[0, 0])
     expected = [-T * gap, gap, T**2 * gap, gap / T, T * plain, plain, float(centred[0, 0]) / 3, 1 / 3]
-    assert _mistakes(field) == pytest.approx(expected, abs=1e-6)
-    sizes = sorted(abs(value) for value in [field.answer, *_mistakes(field)[1:]])
+    assert mistakes(field) == pytest.approx(expected, abs=1e-6)
+    sizes = sorted(abs(value) for value in [field.answer, *mistakes(field)[1:]])
     assert all(large > 1.2 * small for small, large in pairwise(sizes)), "each mistake must be told by its number"
 
 
@@ -175,11 +157,11 @@ def test_what_it_costs_to_leave_out_a_class_has_a_bound_under_reverse_kl_only() 
 
 def test_the_swapped_call_gives_the_stated_value_and_ends_at_the_softmax_of_p() -> None:
     p = _row(0.5, 0.3, 0.2)
-    field = _field("kl-div-swapped-without-log", "equal")
+    field = field_of("kl-div-swapped-without-log", "equal")
     assert field.answer == pytest.approx(float(F.kl_div(p, p, reduction="batchmean")), abs=1e-5)
     entropy, square = -float((p * p.log()).sum()), float((p * p).sum())
     expected = [0, -entropy, entropy + square, -(entropy + square) / 3, square - entropy, -square]
-    assert _mistakes(field) == pytest.approx(expected, abs=1e-5)
+    assert mistakes(field) == pytest.approx(expected, abs=1e-5)
     ends = {}
     for name, order in (("swapped", lambda q: (p, q)), ("right order", lambda q: (q, p))):
         free = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
@@ -226,7 +208,7 @@ def test_the_simplification_breaks_at_the_stated_line_and_rewards_the_uniform_st
     assert one.fields[0].answer == 3 + equal.index(False) + 1
     perfect = values(teacher, teacher)
     assert perfect[0] == pytest.approx(0)
-    assert _field(one.slug, "perfect").answer == pytest.approx(perfect[-1], abs=1e-3)
+    assert field_of(one.slug, "perfect").answer == pytest.approx(perfect[-1], abs=1e-3)
     assert values(torch.zeros(3, dtype=torch.float64), teacher)[-1] == 0
     assert values(torch.zeros(3, dtype=torch.float64), teacher)[0] == pytest.approx(0.316, abs=1e-3)
 
@@ -246,7 +228,7 @@ HEAD = "def kd_loss(student_logits, teacher_logits, labels, temperature, alpha):
     ],
 )
 def test_a_loss_of_the_wrong_kind_is_invalid_with_the_cause(body: str, said: str) -> None:
-    finding = _judged("write-kd-loss", HEAD + body)
+    finding = judged("write-kd-loss", HEAD + body)
     assert finding.outcome == "invalid"
     assert said in finding.message
 
@@ -269,14 +251,14 @@ def test_a_loss_of_the_wrong_kind_is_invalid_with_the_cause(body: str, said: str
     ],
 )
 def test_an_input_of_the_wrong_kind_is_invalid_with_the_cause(result: str, said: str) -> None:
-    finding = _judged("input-that-freezes-the-student", f"def freeze():\n    return {result}")
+    finding = judged("input-that-freezes-the-student", f"def freeze():\n    return {result}")
     assert finding.outcome == "invalid"
     assert said in finding.message
 
 
 def test_an_input_that_exposes_nothing_is_told_what_both_losses_say_of_it() -> None:
     source = "def freeze():\n    return torch.eye(3)[:1], torch.eye(3)[1:2], torch.tensor([1])"
-    message = _judged("input-that-freezes-the-student", source).message
+    message = judged("input-that-freezes-the-student", source).message
     assert "the faulty loss is" in message
     assert "the right one is" in message
     assert message.count("its gradient `[[") == 2
@@ -284,11 +266,11 @@ def test_an_input_that_exposes_nothing_is_told_what_both_losses_say_of_it() -> N
 
 def test_a_near_tie_that_freezes_is_refused_for_the_right_reason() -> None:
     source = "def freeze():\n    return torch.tensor([[0.0, {}]]), torch.tensor([[{}, 0.0]]), torch.tensor([0])"
-    tie = _judged("input-that-freezes-the-student", source.format(0.002, 0.002))
+    tie = judged("input-that-freezes-the-student", source.format(0.002, 0.002))
     assert tie.outcome == "incorrect"
     assert "hardly wrong" in tie.message
     assert "This student gives the label 0.4995." in tie.message
-    assert _judged("input-that-freezes-the-student", source.format(20.0, 3.0)).outcome == "correct"
+    assert judged("input-that-freezes-the-student", source.format(20.0, 3.0)).outcome == "correct"
 
 
 def test_an_accepted_input_is_one_on_which_the_right_loss_pulls() -> None:

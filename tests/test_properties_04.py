@@ -11,33 +11,17 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from answering import field_of, judged, mistakes, right_options
 from torch import Tensor, nn
 
-from kdlab.exercises import grade, judging
-from kdlab.exercises.catalog import Field, exercise
+from kdlab.exercises import grade
+from kdlab.exercises.catalog import exercise
 from kdlab.exercises.judging import Finding
 from kdlab.features import Projector, attention_transfer_loss, relational_distance_loss, similarity_loss
 
-ORIGINALS = judging.Originals()
-
-
-def _field(slug: str, name: str) -> Field:
-    return next(field for field in exercise(slug).fields if field.name == name)
-
-
-def _mistakes(field: Field) -> list[float]:
-    return [wrong.answer for wrong in field.wrong]
-
-
-def _right(field: Field) -> list[str]:
-    return [option.id for option in field.options if option.correct]
-
 
 def _judged(source: str) -> Finding:
-    return judging.judge(
-        "source", source.encode(), slug="write-attention-transfer-loss", function="attention_transfer_loss",
-        progress=judging.Progress(), originals=ORIGINALS,
-    )  # fmt: skip
+    return judged("write-attention-transfer-loss", source)
 
 
 def _drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -79,16 +63,16 @@ def test_the_projector_has_as_many_parameters_as_said_and_each_mistake_is_the_on
     def parameters(module: nn.Module) -> int:
         return sum(one.numel() for one in module.parameters())
 
-    field = _field("what-a-projector-costs", "parameters")
+    field = field_of("what-a-projector-costs", "parameters")
     assert field.answer == parameters(nn.Conv2d(32, 64, 1))
     expected = [
         parameters(nn.Conv2d(32, 64, 1, bias=False)), 32 * 64 + 32, 32 * 64 * 64, parameters(nn.Linear(2048, 4096)),
         parameters(nn.Conv2d(32, 64, 3)),
     ]  # fmt: skip
-    assert _mistakes(field) == expected
-    times = _field("what-a-projector-costs", "multiplications")
+    assert mistakes(field) == expected
+    times = field_of("what-a-projector-costs", "multiplications")
     assert times.answer == 32 * 64 * 8 * 8
-    assert _mistakes(times) == [32 * 64, 32 * 64 * 64 + 64 * 64, 32 * 64 * 8, 2 * 32 * 64 * 64]
+    assert mistakes(times) == [32 * 64, 32 * 64 * 64 + 64 * 64, 32 * 64 * 8, 2 * 32 * 64 * 64]
 
 
 def test_attention_by_hand_and_each_wrong_number_come_from_the_stated_features() -> None:
@@ -97,7 +81,7 @@ def test_attention_by_hand_and_each_wrong_number_come_from_the_stated_features()
     a_s, a_t = (maps.square().sum(1).flatten() for maps in (student, teacher))
     assert (a_s.tolist(), a_t.tolist()) == ([1, 4, 8, 0], [2, 1, 2, 0])
     right = _attention(student, teacher)
-    loss = _field("attention-transfer-by-hand", "loss")
+    loss = field_of("attention-transfer-by-hand", "loss")
     assert loss.answer == pytest.approx(right, abs=1e-6)
     plain = [maps.sum(1).flatten() for maps in (student, teacher)]
     expected = [
@@ -106,10 +90,10 @@ def test_attention_by_hand_and_each_wrong_number_come_from_the_stated_features()
         float((a_s / a_s.sum() - a_t / a_t.sum()).norm()), float((a_s - a_t).norm()),
         float((a_s / 9 - a_t / 3).abs().sum()),
     ]  # fmt: skip
-    assert _mistakes(loss) == pytest.approx(expected, rel=1e-5)
-    tripled = _field("attention-transfer-by-hand", "tripled")
+    assert mistakes(loss) == pytest.approx(expected, rel=1e-5)
+    tripled = field_of("attention-transfer-by-hand", "tripled")
     assert tripled.answer == pytest.approx(_attention(3 * student, teacher), abs=1e-6)
-    assert _mistakes(tripled) == pytest.approx(
+    assert mistakes(tripled) == pytest.approx(
         [3 * right, 9 * right, float((9 * a_s - a_t).norm()), right / 3], rel=1e-5
     )
 
@@ -133,7 +117,7 @@ def test_what_each_loss_ignores_is_what_the_right_options_say() -> None:
         "g": torch.allclose(student @ _rotation(5) @ projector, student),
     }
     assert math.isfinite(_similarity(student, _drawn(6, 9)) + float(_relational(student, _drawn(6, 9))))
-    assert sorted(one for one, holds in truths.items() if holds) == _right(
+    assert sorted(one for one, holds in truths.items() if holds) == right_options(
         exercise("what-each-feature-loss-ignores").fields[0]
     )
     assert _similarity(3 * teacher @ _rotation(5), teacher) < 1e-12
@@ -156,12 +140,12 @@ def test_the_faulty_similarity_returns_what_is_stated_and_only_the_named_check_t
     faulty, mended = _similarity_listing("F.normalize(g, 1)"), _similarity_listing("F.normalize(g, dim=1)")
     assert "F.normalize(g, 1)" in exercise(slug).listing.splitlines()[exercise(slug).fields[0].answer - 1]
     returned, right = (float(space["similarity_loss"](student, teacher)) for space in (faulty, mended))
-    assert _field(slug, "returned").answer == pytest.approx(returned)
-    assert _field(slug, "right").answer == pytest.approx(right, abs=1e-5)
+    assert field_of(slug, "returned").answer == pytest.approx(returned)
+    assert field_of(slug, "right").answer == pytest.approx(right, abs=1e-5)
     assert right == pytest.approx(_similarity(student, teacher))
-    assert _mistakes(_field(slug, "returned")) == pytest.approx([right, 2 * returned, 4 * returned], abs=1e-5)
+    assert mistakes(field_of(slug, "returned")) == pytest.approx([right, 2 * returned, 4 * returned], abs=1e-5)
     plain = float((student @ student.T - teacher @ teacher.T).square().sum()) / 4
-    assert _mistakes(_field(slug, "right")) == pytest.approx([returned, 2 * right, 4 * right, plain], abs=1e-5)
+    assert mistakes(field_of(slug, "right")) == pytest.approx([returned, 2 * right, 4 * right, plain], abs=1e-5)
     x, y = _drawn(5, 3), _drawn(5, 4, seed=1)
 
     def gradients(space: dict[str, Any]) -> bool:
@@ -176,7 +160,7 @@ def test_the_faulty_similarity_returns_what_is_stated_and_only_the_named_check_t
         "e": gradients,
     }
     assert all(check(mended) for check in checks.values())
-    assert [name for name, check in checks.items() if not check(faulty)] == _right(_field(slug, "check"))
+    assert [name for name, check in checks.items() if not check(faulty)] == right_options(field_of(slug, "check"))
 
 
 class _Net(nn.Module):
@@ -265,7 +249,7 @@ def test_relations_forget_the_scale_and_their_gradient_shrinks_with_it() -> None
 def test_the_value_and_the_memory_of_relations_and_their_wrong_numbers_are_as_stated() -> None:
     student, teacher = (torch.tensor([[float(x)] for x in xs], dtype=torch.float64) for xs in ((0, 1, 3), (0, 1, 2)))
     right = float(_relational(student, teacher))
-    field = _field("relations-forget-scale", "value")
+    field = field_of("relations-forget-scale", "value")
     assert field.answer == pytest.approx(right, abs=1e-6)
     off = ~torch.eye(3, dtype=torch.bool)
     d_s, d_t = torch.cdist(student, student), torch.cdist(teacher, teacher)
@@ -273,12 +257,12 @@ def test_the_value_and_the_memory_of_relations_and_their_wrong_numbers_are_as_st
         2 * right, 3 * right, 6 * right, float(_huber(d_s - d_t)[off].mean()),
         float(_huber(d_s / d_s.mean() - d_t / d_t.mean()).mean()),
     ]  # fmt: skip
-    assert _mistakes(field) == pytest.approx(expected, abs=1e-6)
+    assert mistakes(field) == pytest.approx(expected, abs=1e-6)
     n = 256
-    memory = _field("relations-forget-scale", "memory")
+    memory = field_of("relations-forget-scale", "memory")
     assert memory.answer == torch.empty(0, dtype=torch.float32).element_size() * n**3 / 1e6
     expected = [n**3 / 1e6, 4 * n**2 / 1e6, 4 * n**3 / 2**20, 8 * n**3 / 1e6, 4 * math.comb(n, 3) / 1e6]
-    assert _mistakes(memory) == pytest.approx(expected, rel=0.02)
+    assert mistakes(memory) == pytest.approx(expected, rel=0.02)
 
 
 # ----------------------------------------------------------------------------------------- the code exercise

@@ -8,31 +8,20 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from answering import field_of, judged, mistakes
 from torch import Tensor, nn
 
-from kdlab.exercises import grade, judging
-from kdlab.exercises.catalog import Field, exercise
+from kdlab.exercises import grade
+from kdlab.exercises.catalog import exercise
 from kdlab.exercises.judging import Finding
 from kdlab.teachers import average_probabilities, label_confidence_weights, mutual_loss, standardize
 
-ORIGINALS = judging.Originals()
 THREE = torch.tensor([[2.0, 0.0], [2.0, 0.0], [0.0, 8.0]], dtype=torch.float64)
-
-
-def _field(slug: str, name: str) -> Field:
-    return next(field for field in exercise(slug).fields if field.name == name)
-
-
-def _mistakes(field: Field) -> list[float]:
-    return [wrong.answer for wrong in field.wrong]
 
 
 def _judged(body: str) -> Finding:
     source = f"def mean_soft_targets(teacher_logits, temperature):\n    {body}"
-    return judging.judge(
-        "source", source.encode(), slug="soft-targets-of-several-teachers", function="mean_soft_targets",
-        progress=judging.Progress(), originals=ORIGINALS,
-    )  # fmt: skip
+    return judged("soft-targets-of-several-teachers", source)
 
 
 # ---------------------------------------------------------------------------------------------- averaging teachers
@@ -43,18 +32,18 @@ def test_both_averages_and_each_wrong_number_come_from_the_stated_logits() -> No
     p, p4 = THREE.softmax(1), (THREE / 4).softmax(1)
     votes = F.one_hot(THREE.argmax(1), 2).double()
     mean, softened, logits = float(p.mean(0)[0]), float(p4.mean(0)[0]), float(THREE.mean(0).softmax(0)[0])
-    assert _field(slug, "probabilities").answer == pytest.approx(mean, abs=1e-6)
+    assert field_of(slug, "probabilities").answer == pytest.approx(mean, abs=1e-6)
     expected = [logits, float(votes.mean(0)[0]), softened, float(p[0, 0]), float(p[[0, 2]].mean(0)[0])]
-    assert _mistakes(_field(slug, "probabilities")) == pytest.approx(expected, abs=1e-5)
-    assert _field(slug, "logits").answer == pytest.approx(logits, abs=1e-6)
+    assert mistakes(field_of(slug, "probabilities")) == pytest.approx(expected, abs=1e-5)
+    assert field_of(slug, "logits").answer == pytest.approx(logits, abs=1e-6)
     geometric = float(p.log().mean(0).exp()[0])
     expected = [mean, 1 - logits, float(THREE.sum(0).softmax(0)[0]), geometric]
-    assert _mistakes(_field(slug, "logits")) == pytest.approx(expected, abs=1e-5)
+    assert mistakes(field_of(slug, "logits")) == pytest.approx(expected, abs=1e-5)
     assert geometric / float(p.log().mean(0).exp().sum()) == pytest.approx(logits), "the same, once it is normalised"
-    assert _field(slug, "softened").answer == pytest.approx(softened, abs=1e-6)
+    assert field_of(slug, "softened").answer == pytest.approx(softened, abs=1e-6)
     late = float((p.mean(0).log() / 4).softmax(0)[0])
     expected = [late, float((THREE.mean(0) / 4).softmax(0)[0]), mean, float(p4[0, 0])]
-    assert _mistakes(_field(slug, "softened")) == pytest.approx(expected, abs=1e-5)
+    assert mistakes(field_of(slug, "softened")) == pytest.approx(expected, abs=1e-5)
     assert softened < 0.5 < late, "the wrong order turns the answer around"
 
 
@@ -71,7 +60,7 @@ def test_the_mean_divergence_leads_to_the_mean_that_is_stated(forward: bool, whi
         loss.backward()
         optimizer.step()
     assert float(free.softmax(0)[0].detach()) == pytest.approx(
-        _field("two-ways-to-average-teachers", which).answer, abs=1e-3
+        field_of("two-ways-to-average-teachers", which).answer, abs=1e-3
     )
 
 
@@ -129,11 +118,11 @@ def test_the_missing_detach_sends_b_the_stated_gradient_and_leaves_that_of_a_alo
     (a, b), (a_right, b_right) = _after_a_step(one.listing), _after_a_step(mended)
     torch.testing.assert_close(a, a_right)
     extra = float(b[0] - b_right[0])
-    field = _field(one.slug, "gradient")
+    field = field_of(one.slug, "gradient")
     assert field.answer == pytest.approx(extra, abs=1e-6)
     divergence = 0.8 * math.log(1.6) + 0.2 * math.log(0.4)
     expected = [0, 0.8 - 0.5, 0.5 - 0.8, -extra, 0.8 * math.log(1.6), divergence]
-    assert _mistakes(field) == pytest.approx(expected, abs=1e-5)
+    assert mistakes(field) == pytest.approx(expected, abs=1e-5)
     assert extra == pytest.approx(0.8 * (math.log(1.6) - divergence))
     assert extra / 0.3 == pytest.approx(0.75, abs=0.02), "three quarters more"
     assert float(b_right[0]) == pytest.approx(0.3 + (0.8 - 1))
@@ -164,20 +153,20 @@ def test_without_either_detach_both_descend_one_symmetric_divergence() -> None:
 def test_the_cost_of_an_assistant_and_each_wrong_ratio_follow_from_the_stated_costs() -> None:
     teacher, assistant, student, epochs = 10, 4, 1, 30
     direct, first, second = 3 * student + teacher, 3 * assistant + teacher, 3 * student + assistant
-    field = _field("what-an-assistant-costs", "online")
+    field = field_of("what-an-assistant-costs", "online")
     ratio = (first + second) / direct
     assert field.answer == pytest.approx(ratio, abs=1e-6)
     trained_only = (3 * assistant + 3 * student) / (3 * student)
     one_forward = (assistant + teacher + student + assistant) / (student + teacher)
-    assert _mistakes(field) == pytest.approx([first / direct, trained_only, one_forward, 2, 1 / ratio], abs=1e-5)
+    assert mistakes(field) == pytest.approx([first / direct, trained_only, one_forward, 2, 1 / ratio], abs=1e-5)
     direct, first, second = (
         epochs * 3 * taught + teaching
         for taught, teaching in ((student, teacher), (assistant, teacher), (student, assistant))
     )
-    cached = _field("what-an-assistant-costs", "cached")
+    cached = field_of("what-an-assistant-costs", "cached")
     assert cached.answer == pytest.approx((first + second) / direct)
     unrecorded = (first + second - assistant) / direct
-    assert _mistakes(cached) == pytest.approx([ratio, trained_only, first / direct, unrecorded], abs=1e-5)
+    assert mistakes(cached) == pytest.approx([ratio, trained_only, first / direct, unrecorded], abs=1e-5)
 
 
 def test_standardising_is_a_temperature_of_its_own_for_each_row_and_forgets_the_scale() -> None:
@@ -192,20 +181,20 @@ def test_standardising_is_a_temperature_of_its_own_for_each_row_and_forgets_the_
     torch.testing.assert_close(standardised(10 * z + 3), standardised(z))
     two = 4 * torch.randn(50, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     larger = (standardised(two) / 2).softmax(1).amax(1)
-    field = _field("standardised-logits", "two_classes")
+    field = field_of("standardised-logits", "two_classes")
     torch.testing.assert_close(larger, torch.full_like(larger, field.answer), atol=1e-6, rtol=0)
     unbiased = (two - two.mean(1, keepdim=True)) / two.std(1, keepdim=True)
     expected = [
         float(standardised(two).softmax(1).amax(1)[0]), float((unbiased / 2).softmax(1).amax(1)[0]),
         1 / (1 + math.exp(-1 / 2)), 0.5,
     ]  # fmt: skip
-    assert _mistakes(field) == pytest.approx(expected, abs=1e-5)
+    assert mistakes(field) == pytest.approx(expected, abs=1e-5)
 
 
 def test_equally_soft_is_what_the_stated_temperature_makes_two_teachers() -> None:
     from kdlab.exercises.expressions import evaluate
 
-    answer = str(_field("standardised-logits", "equally_soft").answer)
+    answer = str(field_of("standardised-logits", "equally_soft").answer)
     for g, h, temperature in ((4.0, 8.0, 4.0), (3.0, 5.0, 2.0)):
         other = evaluate(answer, {"g": g, "h": h, "T": temperature})
         rows = torch.tensor([[g, 0.0], [h, 0.0]]) / torch.tensor([[temperature], [other]])
@@ -220,10 +209,10 @@ def test_the_weights_by_confidence_sum_to_one_and_each_wrong_one_is_what_its_mes
     right = (-c).exp()  # what each teacher gives the label
     logits = torch.stack([right, 1 - right], dim=1).log().unsqueeze(1)
     torch.testing.assert_close(label_confidence_weights(logits, torch.tensor([0])).squeeze(1), weights)
-    field = _field("weights-by-confidence", "weight")
+    field = field_of("weights-by-confidence", "weight")
     assert field.answer == pytest.approx(float(weights[2]), abs=1e-6)
     expected = [float(share[2]), 1 - float(share[2]), (1 - float(share[2])) / 3, float((-c).softmax(0)[2]), 1 / 3]
-    assert _mistakes(field) == pytest.approx(expected, abs=1e-5)
+    assert mistakes(field) == pytest.approx(expected, abs=1e-5)
     assert [round(float(one), 3) for one in weights[:2]] == [0.446, 0.419]
 
 

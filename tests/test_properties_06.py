@@ -10,35 +10,19 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from answering import field_of, judged, mistakes, right_options
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from kdlab.exercises import grade, judging
-from kdlab.exercises.catalog import Field, exercise
+from kdlab.exercises import grade
+from kdlab.exercises.catalog import exercise
 from kdlab.exercises.judging import Finding
 from kdlab.masks import apply_mask, gradual_sparsity, magnitude_mask, nm_mask, prunable, score_mask, sparsity_of
 from kdlab.saliency import wanda_scores
 
-ORIGINALS = judging.Originals()
-
-
-def _field(slug: str, name: str) -> Field:
-    return next(field for field in exercise(slug).fields if field.name == name)
-
-
-def _mistakes(field: Field) -> list[float]:
-    return [wrong.answer for wrong in field.wrong]
-
-
-def _right(field: Field) -> list[str]:
-    return [option.id for option in field.options if option.correct]
-
 
 def _judged(source: str) -> Finding:
-    return judging.judge(
-        "source", source.encode(), slug="write-a-magnitude-mask", function="magnitude_masks",
-        progress=judging.Progress(), originals=ORIGINALS,
-    )  # fmt: skip
+    return judged("write-a-magnitude-mask", source)
 
 
 def _bytes(*tensors: Tensor) -> int:
@@ -68,7 +52,7 @@ def test_the_megabytes_of_each_format_are_those_of_tensors_that_pytorch_makes() 
         indices = [part.to(kind) for part in (csr.crow_indices(), csr.col_indices())]
         sizes[name] = _bytes(*indices, csr.values())
     assert weight.to_sparse_csr().col_indices().dtype == torch.int64, "the default, as the label says"
-    assert {name: _field(slug, name).answer for name in sizes} == {name: size / 1e6 for name, size in sizes.items()}
+    assert {name: field_of(slug, name).answer for name in sizes} == {name: size / 1e6 for name, size in sizes.items()}
     prune.remove(layer, "weight")
     assert _bytes(*layer.state_dict().values()) == sizes["dense"]
     assert sparsity_of(layer) == pytest.approx(0.9)
@@ -81,10 +65,10 @@ def test_wrong_megabytes_come_from_the_mistakes_that_their_messages_name() -> No
         "attached": [4 * n, 4 * n + n / 8, 4 * n + n, 4 * n + 4 * k, 3 * 4 * n],
         "bitmap": [4 * k, n + 4 * k, 4 * n + n / 8, 4 * k + k / 8, 4 * (n - k) + n / 8],
         "csr64": [8 * k, 4 * k, (4 + 8 + 8) * k, 12 * n],
-        "csr32": [_field(slug, "csr64").answer, 4 * k, 8 * n, (4 + 2) * k],
+        "csr32": [field_of(slug, "csr64").answer, 4 * k, 8 * n, (4 + 2) * k],
     }
     for name, values in expected.items():
-        assert _mistakes(_field(slug, name)) == pytest.approx(values), name
+        assert mistakes(field_of(slug, name)) == pytest.approx(values), name
 
 
 @pytest.mark.parametrize(
@@ -93,7 +77,7 @@ def test_wrong_megabytes_come_from_the_mistakes_that_their_messages_name() -> No
 def test_at_the_break_even_density_csr_is_as_large_as_dense_and_below_it_smaller(
     name: str, kind: torch.dtype, index: int
 ) -> None:
-    even = _field("when-sparse-is-smaller", name).answer
+    even = field_of("when-sparse-is-smaller", name).answer
     for density, smaller in ((even - 0.02, True), (even + 0.02, False)):
         weight = _sparse_weight(120, density)
         kept = int(weight.count_nonzero())
@@ -103,13 +87,13 @@ def test_at_the_break_even_density_csr_is_as_large_as_dense_and_below_it_smaller
 
 def test_the_break_even_of_the_bitmap_and_the_coded_ratio_are_as_stated() -> None:
     slug = "when-sparse-is-smaller"
-    assert 1 + 32 * _field(slug, "bitmap").answer == 32
-    assert _mistakes(_field(slug, "bitmap")) == [1 / 32, 1, 1 - 8 / 32, 1 - 1 / 8]
-    coded = _field(slug, "coded")
+    assert 1 + 32 * field_of(slug, "bitmap").answer == 32
+    assert mistakes(field_of(slug, "bitmap")) == [1 / 32, 1, 1 - 8 / 32, 1 - 1 / 8]
+    coded = field_of(slug, "coded")
     assert coded.answer == pytest.approx(32 / (0.1 * (5 + 4)), abs=1e-4)
     expected = [32 / 0.5, 32 / 0.4, 1 / 0.1, 32 / 9, 1 / 0.1 + 32 / 5, 1 / 0.1 + 32 / 9]
-    assert _mistakes(coded) == pytest.approx(expected, abs=1e-4)
-    assert _mistakes(_field(slug, "int8")) == pytest.approx([1 / 2, 4 / 5, 1 / 4, 1 / 9], abs=1e-6)
+    assert mistakes(coded) == pytest.approx(expected, abs=1e-4)
+    assert mistakes(field_of(slug, "int8")) == pytest.approx([1 / 2, 4 / 5, 1 / 4, 1 / 9], abs=1e-6)
 
 
 # -------------------------------------------------------------------------------------------------- the listing, run
@@ -187,12 +171,12 @@ def test_how_far_a_pruned_weight_moves_is_as_stated_for_one_step_and_for_many() 
         optimizer.state[weight]["momentum_buffer"] = torch.full_like(weight, 0.5).detach()
         return _moved(weight, optimizer, steps)
 
-    assert _field(slug, "first").answer == pytest.approx(after(1))
-    assert _field(slug, "limit").answer == pytest.approx(after(500))
-    assert _mistakes(_field(slug, "first")) == pytest.approx([0, -0.1 * 0.5, 0.045, -0.9 * 0.5, -0.1 * 0.1 * 0.5])
+    assert field_of(slug, "first").answer == pytest.approx(after(1))
+    assert field_of(slug, "limit").answer == pytest.approx(after(500))
+    assert mistakes(field_of(slug, "first")) == pytest.approx([0, -0.1 * 0.5, 0.045, -0.9 * 0.5, -0.1 * 0.1 * 0.5])
     buffers = [0.5 * 0.9**k for k in range(1, 500)]
     expected = [after(1), -0.1 * (0.5 + sum(buffers)), 0, -0.1 * sum(buffers[1:]), -sum(buffers)]
-    assert _mistakes(_field(slug, "limit")) == pytest.approx(expected)
+    assert mistakes(field_of(slug, "limit")) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("size", [0.37, 1e-4])
@@ -216,14 +200,14 @@ def test_halved_channels_leave_the_shares_stated_and_each_wrong_share_is_the_one
 
     full = parameters((3, 64), (64, 128))
     assert full == 75_456
-    one, both, inner = (_field(slug, name) for name in ("one", "both", "inner"))
+    one, both, inner = (field_of(slug, name) for name in ("one", "both", "inner"))
     share = {"one": parameters((3, 32), (32, 128)), "both": parameters((3, 32), (32, 64))}
     assert one.answer == 100 * share["one"] / full
     assert both.answer == pytest.approx(100 * share["both"] / full, abs=1e-4)
     assert inner.answer == 100 * parameters((32, 64)) / parameters((64, 128))
     forgotten = [parameters((3, 32), (64, 128)), parameters((3, 64), (32, 128))]
-    assert _mistakes(one)[:2] == pytest.approx([100 * left / full for left in forgotten], abs=1e-4)
-    assert _mistakes(one)[2:] == [25, (50 + 100) / 2]
+    assert mistakes(one)[:2] == pytest.approx([100 * left / full for left in forgotten], abs=1e-4)
+    assert mistakes(one)[2:] == [25, (50 + 100) / 2]
 
 
 def test_a_residual_sum_is_kept_only_where_both_layers_lose_the_same_channels() -> None:
@@ -238,7 +222,7 @@ def test_a_residual_sum_is_kept_only_where_both_layers_lose_the_same_channels() 
     other = (a(x)[:, [0, 2]] + b(x)[:, [2, 0]]) @ read[[0, 2]]
     torch.testing.assert_close(whole, same)
     assert not torch.allclose(whole, other)
-    assert _right(_field("channels-halved", "between")) == ["c"]
+    assert right_options(field_of("channels-halved", "between")) == ["c"]
 
 
 def test_scores_by_hand_and_what_each_method_removes_are_as_stated() -> None:
@@ -252,11 +236,11 @@ def test_scores_by_hand_and_what_each_method_removes_are_as_stated() -> None:
 
     torch.testing.assert_close(torch.autograd.functional.hessian(loss, w), torch.diag(h))
     rises = [float(loss(optimum * (torch.arange(2) != gone))) for gone in range(2)]
-    assert [_field(slug, name).answer for name in ("first", "second")] == rises == [1.25, 0.5]
-    assert _mistakes(_field(slug, "first")) == [10 * 0.25, 10 * 0.5, 10 / 0.5, 0.25 / 2, 100 * 0.25 / 2]
-    assert _mistakes(_field(slug, "second")) == [1, 10 / 2, 0.25 / 2]
+    assert [field_of(slug, name).answer for name in ("first", "second")] == rises == [1.25, 0.5]
+    assert mistakes(field_of(slug, "first")) == [10 * 0.25, 10 * 0.5, 10 / 0.5, 0.25 / 2, 100 * 0.25 / 2]
+    assert mistakes(field_of(slug, "second")) == [1, 10 / 2, 0.25 / 2]
     assert (optimum.abs().argmin(), torch.tensor(rises).argmin()) == (0, 1)
-    assert _right(_field(slug, "removed")) == ["a"]
+    assert right_options(field_of(slug, "removed")) == ["a"]
 
 
 def test_wandas_scores_come_from_one_forward_pass_and_are_compared_within_a_row() -> None:
@@ -266,15 +250,15 @@ def test_wandas_scores_come_from_one_forward_pass_and_are_compared_within_a_row(
     samples = torch.tensor([[3.0, 0.6], [4.0, 0.8]])
     scores = wanda_scores(layer, samples)
     torch.testing.assert_close(scores["weight"], torch.tensor([[2.5, 1.0], [0.5, 0.2]]))
-    assert _field(slug, "score").answer == pytest.approx(float(scores["weight"][0, 0]))
+    assert field_of(slug, "score").answer == pytest.approx(float(scores["weight"][0, 0]))
     first = samples[:, 0]
     expected = [0.5 * float(v) for v in (first.sum(), first.mean(), first.square().sum(), samples[0].norm(), 1.0)]
-    assert _mistakes(_field(slug, "score")) == pytest.approx(expected, rel=1e-5)
+    assert mistakes(field_of(slug, "score")) == pytest.approx(expected, rel=1e-5)
     by_row, anywhere = (score_mask(scores, 0.5, scope=scope)["weight"] for scope in ("row", "global"))
     assert by_row.tolist() == [[True, False], [True, False]]  # option d
     assert anywhere.tolist() == [[True, True], [False, False]]  # option a
     assert magnitude_mask(layer.weight.detach(), 0.5).tolist() == [[True, True], [False, False]]
-    assert _right(_field(slug, "gone")) == ["d"]
+    assert right_options(field_of(slug, "gone")) == ["d"]
     for row, column in product(range(2), range(2)):  # the square of a score is what one missing weight changes
         without = layer.weight.detach().clone()
         without[row, column] = 0
@@ -289,31 +273,31 @@ def test_the_cubic_schedule_has_the_sparsities_stated_and_wrong_ones_have_their_
         return gradual_sparsity(step, begin=1000, end=5000, final=0.9)
 
     for name, step in (("half", 3000), ("quarter", 2000), ("after", 6000)):
-        assert _field(slug, name).answer == pytest.approx(at(step)), name
-    assert _field(slug, "gone").answer == pytest.approx(100 * at(3000) / at(5000))
+        assert field_of(slug, name).answer == pytest.approx(at(step)), name
+    assert field_of(slug, "gone").answer == pytest.approx(100 * at(3000) / at(5000))
     for name, done, step in (("half", 0.5, 3000), ("quarter", 0.25, 2000)):
         line, cube, square = 0.9 * done, 0.9 * done**3, 0.9 * (1 - (1 - done) ** 2)
         bracket, from_zero = 1 - (1 - done) ** 3, 0.9 * (1 - (1 - step / 5000) ** 3)
-        assert _mistakes(_field(slug, name)) == pytest.approx([line, cube, square, bracket, from_zero]), name
+        assert mistakes(field_of(slug, name)) == pytest.approx([line, cube, square, bracket, from_zero]), name
     beyond = 0.9 * (1 - (1 - 1.25) ** 3)
-    assert _mistakes(_field(slug, "after")) == pytest.approx([beyond, 1, 0.9 * 2 - beyond])
-    assert _mistakes(_field(slug, "gone")) == pytest.approx([50, 100 * at(3000), 12.5])
+    assert mistakes(field_of(slug, "after")) == pytest.approx([beyond, 1, 0.9 * 2 - beyond])
+    assert mistakes(field_of(slug, "gone")) == pytest.approx([50, 100 * at(3000), 12.5])
 
 
 def test_two_of_four_takes_the_bits_stated_and_a_mask_by_lot_seldom_fits() -> None:
     slug = "two-of-four"
     packed = {bits: 2 * bits + 2 * 2 for bits in (16, 8)}
-    assert _field(slug, "bits").answer == packed[16] / 4
-    assert _field(slug, "half").answer == pytest.approx(4 * 16 / packed[16], abs=1e-6)
-    assert _field(slug, "int8").answer == 4 * 8 / packed[8]
-    assert _mistakes(_field(slug, "bits")) == [2 * 16 / 4, 16 + 2, packed[16], (2 * 16 + 2) / 4, (2 * 16 + 4 * 2) / 4]
-    assert _mistakes(_field(slug, "half")) == pytest.approx([2, packed[16] / 64, 64 / 40, 128 / packed[16]], abs=1e-6)
-    assert _mistakes(_field(slug, "int8")) == pytest.approx([64 / 36, 2, 64 / packed[8], packed[8] / 32], abs=1e-6)
+    assert field_of(slug, "bits").answer == packed[16] / 4
+    assert field_of(slug, "half").answer == pytest.approx(4 * 16 / packed[16], abs=1e-6)
+    assert field_of(slug, "int8").answer == 4 * 8 / packed[8]
+    assert mistakes(field_of(slug, "bits")) == [2 * 16 / 4, 16 + 2, packed[16], (2 * 16 + 2) / 4, (2 * 16 + 4 * 2) / 4]
+    assert mistakes(field_of(slug, "half")) == pytest.approx([2, packed[16] / 64, 64 / 40, 128 / packed[16]], abs=1e-6)
+    assert mistakes(field_of(slug, "int8")) == pytest.approx([64 / 36, 2, 64 / packed[8], packed[8] / 32], abs=1e-6)
     patterns = [sum(one) for one in product((0, 1), repeat=4)]
     shares = {kept: 100 * patterns.count(kept) / len(patterns) for kept in range(5)}
-    fits = _field(slug, "fits")
+    fits = field_of(slug, "fits")
     assert fits.answer == shares[0] + shares[1] + shares[2]
-    assert _mistakes(fits) == [shares[2], 50, shares[3] + shares[4], 100]
+    assert mistakes(fits) == [shares[2], 50, shares[3] + shares[4], 100]
     weight = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
     groups = nm_mask(weight).view(64, 16, 4).sum(-1)
     assert bool((groups == 2).all())
@@ -378,13 +362,13 @@ def test_only_the_options_that_change_shapes_lessen_what_a_dense_kernel_multipli
     )
     field = exercise("why-is-it-not-faster").fields[0]
     assert sorted(counts) == [option.id for option in field.options]
-    assert sorted(name for name, count in counts.items() if count < full) == _right(field)
+    assert sorted(name for name, count in counts.items() if count < full) == right_options(field)
     assert counts["a"] > full, "the mask is multiplied, too"
     assert (counts["c"], counts["e"], counts["h"]) == (full / 2, full / 2, full / 4)
 
 
 def test_the_file_of_the_option_with_the_zeros_left_out_is_about_five_times_as_small() -> None:
-    dense, sparse = (_field("mask-that-saves-nothing", name).answer for name in ("dense", "csr32"))
+    dense, sparse = (field_of("mask-that-saves-nothing", name).answer for name in ("dense", "csr32"))
     assert dense / sparse == pytest.approx(5, rel=0.01)
 
 

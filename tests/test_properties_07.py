@@ -10,36 +10,15 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from answering import field_of, judged, mistakes, right_options
 from torch import Tensor, nn
 
-from kdlab.exercises import grade, judging
-from kdlab.exercises.catalog import Field, exercise
-from kdlab.exercises.judging import Finding
+from kdlab.exercises import grade
+from kdlab.exercises.catalog import exercise
 from kdlab.folding import fold_batch_norm
 from kdlab.hashed_embeddings import HashedEmbedding, QuotientRemainderEmbedding, collisions
 from kdlab.low_rank import break_even_rank, energy_kept, low_rank_conv, low_rank_linear, reconstruction_error, spectrum
 from kdlab.sharing import share_weights, shared_bytes
-
-ORIGINALS = judging.Originals()
-
-
-def _field(slug: str, name: str) -> Field:
-    return next(field for field in exercise(slug).fields if field.name == name)
-
-
-def _mistakes(field: Field) -> list[float]:
-    return [wrong.answer for wrong in field.wrong]
-
-
-def _right(field: Field) -> list[str]:
-    return [option.id for option in field.options if option.correct]
-
-
-def _judged(source: str, slug: str) -> Finding:
-    return judging.judge(
-        "source", source.encode(), slug=slug, function=exercise(slug).fields[0].function,
-        progress=judging.Progress(), originals=ORIGINALS,
-    )  # fmt: skip
 
 
 def _drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -58,29 +37,29 @@ def test_break_even_ranks_are_those_of_the_layers_and_one_rank_more_saves_nothin
     linear = nn.Linear(4096, 1024, bias=False)
     conv = nn.Conv2d(64, 128, 3, bias=False)
     for name, layer, wide in (("rank", linear, 1024 + 4096), ("conv", conv, 128 + 64 * 9)):
-        most = int(_field(slug, name).answer)
+        most = int(field_of(slug, name).answer)
         assert break_even_rank(layer) == most
         assert most * wide < _parameters(layer) <= (most + 1) * wide
-        assert _mistakes(_field(slug, name))[0] == most + 1
+        assert mistakes(field_of(slug, name))[0] == most + 1
     pair = low_rank_linear(nn.Linear(256, 64, bias=False), 4)  # the same shape, a sixteenth of each side
-    assert _field(slug, "ratio").answer == pytest.approx(_parameters(linear) / (64 * (1024 + 4096)))
-    assert 256 * 64 / _parameters(pair) == pytest.approx(_field(slug, "ratio").answer)
+    assert field_of(slug, "ratio").answer == pytest.approx(_parameters(linear) / (64 * (1024 + 4096)))
+    assert 256 * 64 / _parameters(pair) == pytest.approx(field_of(slug, "ratio").answer)
     for rank in (8, 104):  # products per position are as many as parameters, in the pair as in the layer
         pair = low_rank_conv(conv, rank)
         assert _parameters(pair) == rank * (64 * 9 + 128)
     assert 1 - _parameters(pair) / _parameters(conv) < 0.01
-    assert _right(_field(slug, "faster")) == ["b"]
+    assert right_options(field_of(slug, "faster")) == ["b"]
 
 
 def test_wrong_ranks_and_ratios_come_from_the_mistakes_that_their_messages_name() -> None:
     slug, m, n = "break-even-rank", 1024, 4096
-    assert _mistakes(_field(slug, "rank")) == [820, m // 2, m, n]
-    assert _mistakes(_field(slug, "ratio")) == pytest.approx([m / 64, n / 64, 1 / 12.8, 100 * (1 - 1 / 12.8)])
+    assert mistakes(field_of(slug, "rank")) == [820, m // 2, m, n]
+    assert mistakes(field_of(slug, "ratio")) == pytest.approx([m / 64, n / 64, 1 / 12.8, 100 * (1 - 1 / 12.8)])
     assert 1024 * (m + n) == pytest.approx(1.25 * m * n), "a quarter more at full rank, as the message says"
     forgotten, twice = 128 * 64 // (128 + 64), 128 * 64 * 9 // (9 * 128 + 9 * 64)
     assert forgotten == twice
     other_order = 128 * 64 * 9 // (64 + 128 * 9)
-    assert _mistakes(_field(slug, "conv")) == [105, forgotten, other_order, 128, 64]
+    assert mistakes(field_of(slug, "conv")) == [105, forgotten, other_order, 128, 64]
 
 
 def test_what_a_truncation_loses_is_measured_on_a_matrix_with_these_singular_values() -> None:
@@ -92,13 +71,13 @@ def test_what_a_truncation_loses_is_measured_on_a_matrix_with_these_singular_val
     torch.testing.assert_close(spectrum(layer)[:4], sizes)
     cut = low_rank_linear(layer, 2)
     difference = weight - (cut[1].weight @ cut[0].weight).detach()
-    assert _field(slug, "frobenius").answer == pytest.approx(reconstruction_error(layer, cut), rel=1e-5)
+    assert field_of(slug, "frobenius").answer == pytest.approx(reconstruction_error(layer, cut), rel=1e-5)
     norms = [float(torch.linalg.matrix_norm(one, 2)) for one in (difference, weight)]
-    assert _field(slug, "spectral").answer == pytest.approx(norms[0] / norms[1])
-    assert _field(slug, "worst").answer == pytest.approx(norms[0])
-    assert _field(slug, "energy").answer == pytest.approx(100 * energy_kept(sizes, 2))
+    assert field_of(slug, "spectral").answer == pytest.approx(norms[0] / norms[1])
+    assert field_of(slug, "worst").answer == pytest.approx(norms[0])
+    assert field_of(slug, "energy").answer == pytest.approx(100 * energy_kept(sizes, 2))
     enough = [rank for rank in (1, 2, 3, 4) if energy_kept(sizes, rank) >= 0.99]
-    assert _field(slug, "rank").answer == enough[0]
+    assert field_of(slug, "rank").answer == enough[0]
     assert sizes[:3].sum() / sizes.sum() < 0.99, "as the message on 4 says"
 
 
@@ -112,7 +91,7 @@ def test_wrong_losses_of_a_truncation_have_the_causes_that_are_named() -> None:
         "worst": [lost, 2 + 1, 1, 5, 2 / 10],
     }
     for name, values in expected.items():
-        assert _mistakes(_field(slug, name)) == pytest.approx(values, rel=1e-5), name
+        assert mistakes(field_of(slug, name)) == pytest.approx(values, rel=1e-5), name
 
 
 # -------------------------------------------------------------------------------------------------------- folding
@@ -134,8 +113,8 @@ def test_the_folded_channel_and_its_output_in_train_mode_are_as_stated() -> None
     conv, norm = _one_channel()
     folded = fold_batch_norm(conv, norm)
     assert folded.bias is not None
-    assert _field(slug, "weight").answer == pytest.approx(folded.weight.item())
-    assert _field(slug, "bias").answer == pytest.approx(folded.bias.item())
+    assert field_of(slug, "weight").answer == pytest.approx(folded.weight.item())
+    assert field_of(slug, "bias").answer == pytest.approx(folded.bias.item())
     one = torch.ones(1, 1, 1, 1)
     assert folded(one).item() == pytest.approx(-0.275)
     middle, apart = 1.75, math.sqrt(1.3125)  # two more outputs, so that the mean is 2 and the variance 1
@@ -143,32 +122,32 @@ def test_the_folded_channel_and_its_output_in_train_mode_are_as_stated() -> None
     assert float(y.mean()) == pytest.approx(2)
     assert float(y.var(correction=0)) == pytest.approx(1)
     batch = ((y - 0.5) / 2).view(-1, 1, 1, 1)
-    assert _field(slug, "training").answer == pytest.approx(norm.train()(conv(batch))[0].item(), rel=1e-5)
+    assert field_of(slug, "training").answer == pytest.approx(norm.train()(conv(batch))[0].item(), rel=1e-5)
 
 
 def test_wrong_folds_have_the_causes_that_are_named() -> None:
     slug, w, b, gamma, beta, mean, var = "fold-a-batch-norm", 2.0, 0.5, 1.5, 0.1, 3.0, 4.0
     scale = gamma / math.sqrt(var)
-    assert _mistakes(_field(slug, "weight")) == [gamma * w / var, gamma * w, w / 2, w]
+    assert mistakes(field_of(slug, "weight")) == [gamma * w / var, gamma * w, w / 2, w]
     assert scale == gamma * w / var, "so that one message has to name both causes"
     expected = [
         scale * b + beta, b - scale * mean + beta, scale * (b - mean), scale * (b + mean) + beta,
         gamma / var * (b - mean) + beta, scale * (b - mean + beta), scale * -mean + beta,
     ]  # fmt: skip
-    assert _mistakes(_field(slug, "bias")) == pytest.approx(expected)
+    assert mistakes(field_of(slug, "bias")) == pytest.approx(expected)
     y = w + b
     expected = [scale * (y - mean) + beta, gamma * (y - 2) / 2 + beta, gamma * (y - 3) + beta, gamma * (1 - 2) + beta]
-    assert _mistakes(_field(slug, "training")) == pytest.approx([*expected, gamma * (w - 2) + beta])
+    assert mistakes(field_of(slug, "training")) == pytest.approx([*expected, gamma * (w - 2) + beta])
 
 
 @pytest.mark.parametrize(("bias", "saved"), [(False, "answer"), (True, "with a bias")])
 def test_folding_saves_as_many_parameters_as_said(bias: bool, saved: str) -> None:
     conv, norm = nn.Conv2d(3, 64, 3, bias=bias).eval(), nn.BatchNorm2d(64).eval()
     fewer = _parameters(conv) + _parameters(norm) - _parameters(fold_batch_norm(conv, norm))
-    field = _field("fold-a-batch-norm", "saved")
+    field = field_of("fold-a-batch-norm", "saved")
     assert fewer == (field.answer if saved == "answer" else 128)
     buffers = sum(one.numel() for one in (norm.running_mean, norm.running_var) if one is not None)
-    assert _mistakes(field) == [_parameters(norm), _parameters(norm) + buffers, _parameters(norm) + buffers - 64, 0]
+    assert mistakes(field) == [_parameters(norm), _parameters(norm) + buffers, _parameters(norm) + buffers - 64, 0]
 
 
 def _shipped(listing: str) -> tuple[nn.Module, nn.Module, nn.Module, dict[str, Tensor]]:
@@ -202,7 +181,7 @@ def test_the_file_of_the_listing_holds_layers_of_two_moments() -> None:
         outputs = folded(images)
         gaps = [float((outputs - net(images)).abs().max()) for net in (before, after)]
     assert min(gaps) > 1e-2, "it is neither the one nor the other"
-    assert _right(_field(one.slug, "shipped")) == ["d"]
+    assert right_options(field_of(one.slug, "shipped")) == ["d"]
 
 
 def test_behind_the_line_that_calls_eval_the_fold_is_right_and_only_the_named_check_tells_the_two_apart() -> None:
@@ -220,7 +199,9 @@ def test_behind_the_line_that_calls_eval_the_fold_is_right_and_only_the_named_ch
         "d": lambda listing: "1.running_mean" not in _shipped(listing)[3],
     }
     assert all(check(mended) for check in checks.values())
-    assert [name for name, check in checks.items() if not check(one.listing)] == _right(_field(one.slug, "check"))
+    assert [name for name, check in checks.items() if not check(one.listing)] == right_options(
+        field_of(one.slug, "check")
+    )
 
 
 def _agree(net: nn.Module, folded: nn.Module, images: Tensor) -> bool:
@@ -243,15 +224,15 @@ def test_a_comparison_in_train_mode_finds_the_gap_stated_and_moves_the_running_m
     with torch.no_grad():
         gap = (norm(conv(images)) - folded(images)).abs().max().item()
     assert norm.running_mean is not None
-    assert _field(slug, "gap").answer == pytest.approx(gap)
-    assert _field(slug, "moved").answer == pytest.approx(norm.running_mean.item())
+    assert field_of(slug, "gap").answer == pytest.approx(gap)
+    assert field_of(slug, "moved").answer == pytest.approx(norm.running_mean.item())
     assert not _agree(nn.Sequential(conv, norm).eval(), folded, images), "and in evaluation mode, too, from now on"
     y = images.flatten()
     unbiased = ((y - 2) / y.std() - y).abs().max()
     normed = (y - 2) / y.std(correction=0)
     crossed = (normed[:, None] - y).abs().max()
-    assert _mistakes(_field(slug, "gap")) == pytest.approx([0, float(unbiased), 1, float(crossed)])
-    assert _mistakes(_field(slug, "moved")) == pytest.approx([0, 2, 0.9 * 2, 0.1])
+    assert mistakes(field_of(slug, "gap")) == pytest.approx([0, float(unbiased), 1, float(crossed)])
+    assert mistakes(field_of(slug, "moved")) == pytest.approx([0, 2, 0.9 * 2, 0.1])
 
 
 # --------------------------------------------------------------------------------------------------- shared weights
@@ -261,8 +242,8 @@ def test_a_layer_of_twenty_values_is_as_large_as_said() -> None:
     slug = "clusters-and-bits"
     layer = nn.Linear(32, 32, bias=False)
     packed = shared_bytes(share_weights(layer, 20))
-    assert _field(slug, "bytes").answer == packed
-    assert _field(slug, "ratio").answer == pytest.approx(4 * 1024 / packed, rel=1e-6)
+    assert field_of(slug, "bytes").answer == packed
+    assert field_of(slug, "ratio").answer == pytest.approx(4 * 1024 / packed, rel=1e-6)
     bits = math.log2(20)
     book = 4 * 20
     expected = [
@@ -273,12 +254,12 @@ def test_a_layer_of_twenty_values_is_as_large_as_said() -> None:
         1024 * 4 / 8 + book,
         1024 * 20 / 8 + book,
     ]
-    assert _mistakes(_field(slug, "bytes")) == pytest.approx(expected)
+    assert mistakes(field_of(slug, "bytes")) == pytest.approx(expected)
     assert 1024 + book == sum(
         one.numel() * one.element_size() for one in share_weights(layer, 20).state_dict().values()
     ), "one byte per index is what the tensors take"
     expected = [32 / 5, 1024 / 20, 32 / 20, 4096 / (1024 + book), 4096 / (8 * packed), packed / 4096]
-    assert _mistakes(_field(slug, "ratio")) == pytest.approx(expected, rel=1e-5)
+    assert mistakes(field_of(slug, "ratio")) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_gradient_of_a_codebook_value_is_the_sum_over_its_weights_by_autograd() -> None:
@@ -288,15 +269,15 @@ def test_the_gradient_of_a_codebook_value_is_the_sum_over_its_weights_by_autogra
     (codebook[index] * by_weight).sum().backward()
     assert codebook.grad is not None
     zero, one = codebook.grad.tolist()
-    field = _field("clusters-and-bits", "gradient")
+    field = field_of("clusters-and-bits", "gradient")
     assert field.answer == pytest.approx(one)
     mine = by_weight[index == 1]
     overwritten = torch.zeros(2, dtype=torch.float64)
     for place, value in zip(index.flatten(), by_weight.flatten(), strict=True):
         overwritten[place] = value
     expected = [mine.mean(), one / 6, zero, overwritten[1], mine.abs().sum(), by_weight.sum()]
-    assert _mistakes(field) == pytest.approx([float(value) for value in expected], abs=1e-6)
-    assert _right(_field("clusters-and-bits", "latency")) == ["b"]
+    assert mistakes(field) == pytest.approx([float(value) for value in expected], abs=1e-6)
+    assert right_options(field_of("clusters-and-bits", "latency")) == ["b"]
 
 
 # ------------------------------------------------------------------------------------------------------- embeddings
@@ -306,31 +287,33 @@ def test_two_tables_have_the_rows_bytes_and_company_stated() -> None:
     slug, n, b, width = "two-small-tables", 2_000_000, 2000, 32
     table = QuotientRemainderEmbedding(n, width, b)
     rows = len(table.quotient) + len(table.remainder)
-    assert _field(slug, "rows").answer == rows
-    assert _field(slug, "megabytes").answer == sum(one.numel() * one.element_size() for one in table.parameters()) / 1e6
+    assert field_of(slug, "rows").answer == rows
+    assert (
+        field_of(slug, "megabytes").answer == sum(one.numel() * one.element_size() for one in table.parameters()) / 1e6
+    )
     ids = torch.arange(n)
     mine = table.rows(torch.tensor([123_456]))
     shared = (table.rows(ids) == mine).any(-1)
-    assert _field(slug, "moved").answer == int(shared.sum()) - 1
+    assert field_of(slug, "moved").answer == int(shared.sum()) - 1
     assert len(table.rows(ids).unique(dim=0)) == n
     fewest = min(-(-n // k) + k for k in range(1, 20_000))
-    assert _field(slug, "fewest").answer == fewest
-    assert _mistakes(_field(slug, "rows")) == [b, n // b, 2 * b, n]
+    assert field_of(slug, "fewest").answer == fewest
+    assert mistakes(field_of(slug, "rows")) == [b, n // b, 2 * b, n]
     numbers = rows * width / 1e6
-    assert _mistakes(_field(slug, "megabytes")) == pytest.approx(
+    assert mistakes(field_of(slug, "megabytes")) == pytest.approx(
         [numbers, 4 * rows / 1e6, 4 * b * width / 1e6, 4000 * numbers, 32 * numbers]
     )
-    assert _mistakes(_field(slug, "fewest")) == [1415, 1000 + n // 1000, 2 * 1414, 2]
+    assert mistakes(field_of(slug, "fewest")) == [1415, 1000 + n // 1000, 2 * 1414, 2]
     assert 1414**2 < n < 1414 * 1415
-    assert _mistakes(_field(slug, "moved")) == [0, b - 1, n // b - 1, rows, rows - 1]
+    assert mistakes(field_of(slug, "moved")) == [0, b - 1, n // b - 1, rows, rows - 1]
 
 
 def test_the_share_of_twins_is_that_of_ids_thrown_at_random_and_about_that_of_a_hash() -> None:
-    field, n, m = _field("two-small-tables", "collide"), 2_000_000, 1_000_000
+    field, n, m = field_of("two-small-tables", "collide"), 2_000_000, 1_000_000
     alone = (1 - 1 / m) ** (n - 1)
     assert field.answer == pytest.approx(100 * (1 - alone))
     expected = [100 * (1 - m / n), 100 * alone, 100 * (1 - math.exp(-1)), 100, 100 / m]
-    assert _mistakes(field) == pytest.approx(expected, rel=1e-5)
+    assert mistakes(field) == pytest.approx(expected, rel=1e-5)
     thrown = torch.randint(m, (n,), generator=torch.Generator().manual_seed(0))
     counts = torch.bincount(thrown, minlength=m)
     assert float(counts[counts > 1].sum()) / n == pytest.approx(field.answer / 100, abs=0.002)
@@ -383,7 +366,7 @@ def test_the_statements_on_activations_hold_or_fail_as_marked() -> None:
     cuts = _plain_and_fitted(diagonal, 1, torch.linalg.qr(_drawn(400, 4, seed=7))[0] * 20 * spread)
     kept = [[round(float(cut[k, k]), 3) for k in range(2)] for cut in cuts]
     truths["b"] = kept == [[3, 0], [0, 2]]
-    assert sorted(name for name, holds in truths.items() if holds) == _right(
+    assert sorted(name for name, holds in truths.items() if holds) == right_options(
         exercise("when-activations-matter").fields[0]
     )
 
@@ -432,7 +415,7 @@ FOLD_HEAD = "def fold_batch_norm(conv, norm):\n    "
     ],
 )
 def test_answers_of_the_wrong_kind_are_invalid_with_the_cause(slug: str, body: str, said: str) -> None:
-    finding = _judged((LOW_HEAD if slug == LOW else FOLD_HEAD) + body, slug)
+    finding = judged(slug, (LOW_HEAD if slug == LOW else FOLD_HEAD) + body)
     assert finding.outcome == "invalid"
     assert said in finding.message
 
@@ -441,7 +424,7 @@ def test_a_channel_that_never_varied_is_told_as_the_forgotten_eps() -> None:
     body = "s = norm.weight / norm.running_var.sqrt() * (1 + norm.eps * 0) if norm.running_var[0] == 0 else "
     right = "norm.weight / (norm.running_var + norm.eps).sqrt()\n    b = norm.bias if conv.bias is None else conv.bias"
     rest = "\n    return conv.weight * s.view(-1, 1, 1, 1), (b - norm.running_mean) * s + norm.bias"
-    finding = _judged(FOLD_HEAD + body + right + rest, FOLD)
+    finding = judged(FOLD, FOLD_HEAD + body + right + rest)
     assert finding.failed == "eps_stands_under_the_root"
     assert "an infinity" in finding.message
 
@@ -452,7 +435,7 @@ def test_the_published_factorisation_by_qr_is_told_by_the_weights_that_it_does_n
         "layer.weight.data = q[:, :rank] @ r[:rank]",
         "return layer",
     )
-    assert _judged(LOW_HEAD + "\n    ".join(lines), LOW).failed == "there_are_fewer_weights_than_before"
+    assert judged(LOW, LOW_HEAD + "\n    ".join(lines)).failed == "there_are_fewer_weights_than_before"
 
 
 def test_the_reference_of_the_low_rank_exercise_is_the_function_of_the_lesson() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -17,7 +16,7 @@ from kdlab.pruning import apply_mask, magnitude_mask, sparsity_of
 from kdlab.studies import compression, factorization, load_results, pruning
 from kdlab.studies.compression import Row
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "compression.py"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 IMAGES = load_digits().test.images[:32]
 STUDIES = [(pruning, name) for name in pruning.REGIMES] + [(factorization, name) for name in factorization.REGIMES]
 
@@ -32,12 +31,22 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(compression.DIGITS, "dense", lambda seed: short(seed, 2))
 
 
-@pytest.fixture
-def script() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("compression_script", SCRIPT)
+def _loaded(name: str) -> ModuleType:
+    """A script of benchmarks/ as a module."""
+    specification = importlib.util.spec_from_file_location(f"{name}_script", BENCHMARKS / f"{name}.py")
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def script() -> ModuleType:
+    return _loaded("compression")
+
+
+@pytest.fixture
+def regimes() -> ModuleType:
+    return _loaded("regimes")
 
 
 @pytest.mark.parametrize(("study", "name"), STUDIES, ids=lambda value: value if isinstance(value, str) else "")
@@ -186,4 +195,36 @@ def test_results_of_the_benchmark_hold_every_variant_and_meet_the_bars(script: M
     assert list(record["tables"]["encoder"]) == list(compression.ENCODER)
     rows = {name: Row(**row) for name, row in record["tables"]["encoder"].items()}
     assert script.judged(rows) == []
-    assert sys.modules.get("compression_script") is None
+
+
+def _study(shift: float) -> ModuleType:
+    """Three arms without training, the last of them ``shift`` better than the second."""
+    study = ModuleType("kdlab.studies.made_up")
+    study.REGIMES = {"one": None}
+    study.arms = lambda name: {
+        "first": lambda seed: 0.5 + seed / 1000,
+        "second": lambda seed: 0.6 + seed / 900,
+        "third": lambda seed: 0.6 + seed / 900 + shift,
+    }
+    return study
+
+
+def test_arms_that_are_run_again_take_their_place_among_the_known_ones(regimes: ModuleType) -> None:
+    known = regimes.run(_study(0.0), "one", None, None)
+    again = regimes.run(_study(0.1), "one", known, "third")
+    assert again.scores["third"] == pytest.approx([score + 0.1 for score in known.scores["third"]])
+    assert {name: again.scores[name] for name in ("first", "second")} == {
+        name: known.scores[name] for name in ("first", "second")
+    }
+    assert list(again.contrasts) == list(known.contrasts)
+    assert regimes.run(_study(0.1), "one", known, "nothing") is known
+
+
+def test_arms_are_not_run_again_beside_another_baseline_or_no_results(regimes: ModuleType) -> None:
+    other = _study(0.0)
+    made = other.arms("one")
+    other.arms = lambda name: {**made, "first": lambda seed: 0.4 + seed / 1000}
+    with pytest.raises(SystemExit, match="run the whole regime again"):
+        regimes.run(other, "one", regimes.run(_study(0.0), "one", None, None), "third")
+    with pytest.raises(SystemExit, match="run it whole first"):
+        regimes.run(_study(0.0), "one", None, "third")

@@ -37,9 +37,11 @@ __all__ = [
     "ENCODER",
     "Row",
     "accuracies",
+    "as_table",
     "digits_variant",
     "encoder_variant",
     "file_bytes",
+    "hooked",
     "make_encoder",
     "rows",
 ]
@@ -79,7 +81,7 @@ def _masked(net: nn.Module, sparsity: float) -> nn.Module:
     return net
 
 
-def _hooked(net: nn.Module, sparsity: float) -> nn.Module:
+def hooked(net: nn.Module, sparsity: float) -> nn.Module:
     """Pruned by torch.nn.utils.prune and left so: each layer holds its weight, its mask and their product."""
     net = copy.deepcopy(net)
     layers = dict(net.named_modules())
@@ -119,7 +121,7 @@ DIGITS: dict[str, Callable[[int], nn.Module]] = {
     "mask, 50 %": lambda seed: _masked(dense(seed), 0.5),
     "mask, 90 %": lambda seed: _masked(dense(seed), 0.9),
     "mask, 90 %, trained on": partial(_trained_on, lambda seed: copy.deepcopy(dense(seed)), sparsity=0.9),
-    "mask, 90 %, still hooked": lambda seed: _hooked(dense(seed), 0.9),
+    "mask, 90 %, still hooked": lambda seed: hooked(dense(seed), 0.9),
     "mask, 2 of 4": lambda seed: _two_of_four(dense(seed)),
     "half the channels": _cut,
     "half the channels, trained on": partial(_trained_on, _cut),
@@ -166,7 +168,7 @@ ENCODER: dict[str, Callable[[TextEncoder], nn.Module]] = {
     "dense": lambda encoder: encoder,
     "mask, 50 %": lambda encoder: _masked(encoder, 0.5),
     "mask, 90 %": lambda encoder: _masked(encoder, 0.9),
-    "mask, 90 %, still hooked": lambda encoder: _hooked(encoder, 0.9),
+    "mask, 90 %, still hooked": lambda encoder: hooked(encoder, 0.9),
     "mask, 2 of 4": _two_of_four,
     "half the feed-forward width": _narrow,
     "half the depth": _half_depth,

@@ -54,7 +54,7 @@ lab.show(lab.course_map(here=6), alt=lab.course_map_alt(here=6))
 #
 # A text encoder: six layers of width 384, the size of a good sentence embedder (its weights are random here, which a
 # matrix product cannot tell). In its linear layers, nine of ten weights, the smallest, become zero: by hand, and once
-# more with PyTorch's own `torch.nn.utils.prune`, as its tutorial does. (Embeddings, a quarter of all, stay.)
+# more with PyTorch's own `torch.nn.utils.prune`, as its tutorial does. (The embeddings stay.)
 
 # %%
 encoder = compression.make_encoder()

@@ -1,8 +1,14 @@
-"""Fixtures of the browser tests: one Chromium for the run, a fresh page for each test, JupyterLab on demand."""
+"""Fixtures of the browser tests: one Chromium for the run, a fresh page for each test, JupyterLab on demand.
+
+A module that tests an explorable makes it in ``SOURCE``, the source of one cell; from that come a notebook that ran,
+its exported page, the panel's data, and the same notebook in JupyterLab.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -87,3 +93,55 @@ def start_lab() -> Iterator[Callable[..., Any]]:
     finally:
         for server in servers:
             server.stop()
+
+
+@pytest.fixture(scope="module")
+def executed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small notebook with the module's panel in its output, run without a browser."""
+    from harness import execute_notebook, write_notebook
+
+    folder = tmp_path_factory.mktemp("notebook")
+    return execute_notebook(write_notebook(folder / "panel.ipynb", _cells(request)))
+
+
+@pytest.fixture(scope="module")
+def data(executed: Path) -> dict[str, Any]:
+    """What the panel was given, read from its markup."""
+    from harness import markup_of
+
+    block = re.search(r'class="kd-data">(.*?)</script>', markup_of(executed), re.S)
+    assert block is not None
+    return json.loads(block.group(1))
+
+
+@pytest.fixture
+def exported(executed: Path, page: Any) -> Any:
+    """The notebook's exported page, opened from disk with the network cut."""
+    from harness import block_network, export_html
+
+    block_network(page)
+    page.goto(export_html(executed).as_uri())
+    page.locator(".kd-explorable .kd-live").wait_for()
+    return page
+
+
+@pytest.fixture(scope="module")
+def lab(start_lab: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A JupyterLab for the module, on an empty folder."""
+    return start_lab(tmp_path_factory.mktemp("lab"))
+
+
+@pytest.fixture
+def lab_page(request: pytest.FixtureRequest, lab: Any, page: Any) -> Any:
+    """JupyterLab with the notebook run there, the panel in view."""
+    from harness import open_notebook, run_all, scroll_to_output, write_notebook
+
+    write_notebook(lab.root / "panel.ipynb", _cells(request))
+    open_notebook(page, lab, "panel.ipynb")
+    run_all(page)
+    scroll_to_output(page, 1).locator(".kd-live").wait_for()
+    return page
+
+
+def _cells(request: pytest.FixtureRequest) -> list[str | tuple[str, str]]:
+    return [("markdown", "# A panel"), request.module.SOURCE]

@@ -477,6 +477,17 @@ def scroll_to_output(page: Page, index: int, *, timeout: float = 20) -> Locator:
 # ----------------------------------------------------------------------------- what panels and lessons have in common
 
 
+def markup_of(path: Path) -> str:
+    """The HTML of a small notebook's panel, the output of its second cell."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    return "".join(notebook["cells"][1]["outputs"][0]["data"]["text/html"])
+
+
+def numbers(nodes: Locator, name: str) -> list[float]:
+    """The numbers that elements carry as ``data-NAME``."""
+    return [float(value) for value in nodes.evaluate_all(f"nodes => nodes.map((node) => node.dataset.{name})")]
+
+
 def assert_contrast(panel: Locator, theme: str, *, fills: Sequence[str], strokes: Sequence[str]) -> None:
     """Text stands out by 4.5 to 1 and marks by 3 to 1 (WCAG AA), on a ground that fits the theme."""
     measured = panel.evaluate(_CONTRASTS, {"fills": list(fills), "strokes": list(strokes)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -34,13 +34,6 @@ KEYS = list(LOSSES)
 
 
 @pytest.fixture(scope="module")
-def executed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small notebook with the panel in its output, run without a browser."""
-    folder = tmp_path_factory.mktemp("notebook")
-    return harness.execute_notebook(harness.write_notebook(folder / "panel.ipynb", [("markdown", "# A panel"), SOURCE]))
-
-
-@pytest.fixture(scope="module")
 def markup(executed: Path) -> str:
     notebook = json.loads(executed.read_text(encoding="utf-8"))
     return "".join(notebook["cells"][1]["outputs"][0]["data"]["text/html"])
@@ -65,21 +58,6 @@ def exported(exported_file: Path, page: Page) -> Page:
     harness.block_network(page)
     page.goto(exported_file.as_uri())
     page.locator(f"{PANEL} .kd-live").wait_for()
-    return page
-
-
-@pytest.fixture(scope="module")
-def lab(start_lab: Callable[..., harness.LabServer], tmp_path_factory: pytest.TempPathFactory) -> harness.LabServer:
-    return start_lab(tmp_path_factory.mktemp("lab"))
-
-
-@pytest.fixture
-def lab_page(lab: harness.LabServer, page: Page) -> Page:
-    """JupyterLab with the notebook run there, the panel in view."""
-    harness.write_notebook(lab.root / "panel.ipynb", [("markdown", "# A panel"), SOURCE])
-    harness.open_notebook(page, lab, "panel.ipynb")
-    harness.run_all(page)
-    harness.scroll_to_output(page, 1).locator(".kd-live").wait_for()
     return page
 
 
@@ -129,10 +107,6 @@ def path_of(data: dict[str, Any], setting: Setting) -> DescentPath:
     return _path(tuple(data["logits"]), data["label"], *chosen)
 
 
-def numbers(nodes: Locator, name: str) -> list[float]:
-    return [float(value) for value in nodes.evaluate_all(f"nodes => nodes.map((node) => node.dataset.{name})")]
-
-
 def assert_panel_shows(page: Page, data: dict[str, Any], setting: Setting) -> None:
     """Every number in the panel equals the twin's, and every bar and dot lies where its number says."""
     path, step = path_of(data, setting), data["steps"][setting[3]]
@@ -144,9 +118,9 @@ def assert_panel_shows(page: Page, data: dict[str, Any], setting: Setting) -> No
 
     loss, far = float(path.losses[step]), float(path.divergences[step])
     dots = live.locator(".kd-dot")
-    assert numbers(dots, "step") == [step, step]
-    assert numbers(dots.nth(0), "loss") == pytest.approx([loss], rel=1e-7, abs=1e-9)
-    assert numbers(dots.nth(1), "divergence") == pytest.approx([far], rel=1e-7, abs=1e-9)
+    assert harness.numbers(dots, "step") == [step, step]
+    assert harness.numbers(dots.nth(0), "loss") == pytest.approx([loss], rel=1e-7, abs=1e-9)
+    assert harness.numbers(dots.nth(1), "divergence") == pytest.approx([far], rel=1e-7, abs=1e-9)
     headings = live.locator(".kd-part-descent-goal .kd-heading, .kd-part-descent-far .kd-heading").all_inner_texts()
     first = path.divergences[0]
     beyond = ", off the axis" if far > max(2 * first, 0.1) else ""
@@ -170,8 +144,8 @@ def assert_shares(part: Locator, path: DescentPath, step: int, temperature: floa
     bars = part.locator(".kd-bar")
     student = path.student(step, temperature)
     teacher = path.teacher ** (1 / temperature) / (path.teacher ** (1 / temperature)).sum()
-    assert numbers(bars, "q") == pytest.approx(student.tolist(), rel=1e-6, abs=1e-9)
-    assert numbers(bars, "p") == pytest.approx(teacher.tolist(), rel=1e-9)
+    assert harness.numbers(bars, "q") == pytest.approx(student.tolist(), rel=1e-6, abs=1e-9)
+    assert harness.numbers(bars, "p") == pytest.approx(teacher.tolist(), rel=1e-9)
     assert part.locator(".kd-number").all_text_contents() == [share_text(float(q)) for q in student]
     x = part.locator("svg line").evaluate_all("ls => ls.map((l) => l.x1.baseVal.value)")
     width = max(x) - min(x)  # from 0 to 1

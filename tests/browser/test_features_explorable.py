@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable
 from itertools import pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,18 +55,6 @@ Where = dict[str, int]
 
 
 @pytest.fixture(scope="module")
-def executed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small notebook with the panel in its output, run without a browser."""
-    folder = tmp_path_factory.mktemp("notebook")
-    return harness.execute_notebook(harness.write_notebook(folder / "panel.ipynb", [("markdown", "# A panel"), SOURCE]))
-
-
-def markup_of(path: Path) -> str:
-    notebook = json.loads(path.read_text(encoding="utf-8"))
-    return "".join(notebook["cells"][1]["outputs"][0]["data"]["text/html"])
-
-
-@pytest.fixture(scope="module")
 def caught() -> dict[str, Any]:
     """The features that the panel was never given, of the same networks."""
     made: dict[str, Any] = {}
@@ -81,30 +67,6 @@ def caught() -> dict[str, Any]:
             model(every)
         found[name] = [tap[layer] for layer in layers]
     return {"features": found, "n": len(made["images"]), "labels": made["labels"].tolist(), **made}
-
-
-@pytest.fixture
-def exported(executed: Path, page: Page) -> Page:
-    """The notebook's exported page, opened from disk with the network cut."""
-    harness.block_network(page)
-    page.goto(harness.export_html(executed).as_uri())
-    page.locator(f"{PANEL} .kd-live").wait_for()
-    return page
-
-
-@pytest.fixture(scope="module")
-def lab(start_lab: Callable[..., harness.LabServer], tmp_path_factory: pytest.TempPathFactory) -> harness.LabServer:
-    return start_lab(tmp_path_factory.mktemp("lab"))
-
-
-@pytest.fixture
-def lab_page(lab: harness.LabServer, page: Page) -> Page:
-    """JupyterLab with the notebook run there, the panel in view."""
-    harness.write_notebook(lab.root / "panel.ipynb", [("markdown", "# A panel"), SOURCE])
-    harness.open_notebook(page, lab, "panel.ipynb")
-    harness.run_all(page)
-    harness.scroll_to_output(page, 1).locator(".kd-live").wait_for()
-    return page
 
 
 def sliders(page: Page) -> tuple[Locator, Locator]:
@@ -392,7 +354,7 @@ def test_nothing_overflows_or_collides_and_text_stays_readable(exported: Page, w
 def test_two_panels_on_a_page_do_not_disturb_each_other_and_a_second_run_keeps_the_state(
     executed: Path, page: Page
 ) -> None:
-    markup = markup_of(executed)
+    markup = harness.markup_of(executed)
     page.set_content(f"<!doctype html><body>{markup}<hr>{markup}</body>")
     assert page.locator(".kd-live").count() == 2
     page.get_by_role("slider").first.press("End")

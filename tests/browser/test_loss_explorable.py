@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,54 +32,6 @@ loss_explorable(
 PANEL = ".kd-explorable"
 START = (0, TEMPERATURES.index(4), ALPHAS.index(0.7), True)
 T_LAST, ALPHA_LAST = len(TEMPERATURES) - 1, len(ALPHAS) - 1
-
-
-@pytest.fixture(scope="module")
-def executed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small notebook with the panel in its output, run without a browser."""
-    folder = tmp_path_factory.mktemp("notebook")
-    return harness.execute_notebook(harness.write_notebook(folder / "panel.ipynb", [("markdown", "# A panel"), SOURCE]))
-
-
-def markup_of(path: Path) -> str:
-    notebook = json.loads(path.read_text(encoding="utf-8"))
-    return "".join(notebook["cells"][1]["outputs"][0]["data"]["text/html"])
-
-
-@pytest.fixture(scope="module")
-def data(executed: Path) -> dict[str, Any]:
-    """What the panel was given, read from its markup."""
-    block = re.search(r'class="kd-data">(.*?)</script>', markup_of(executed), re.S)
-    assert block is not None
-    return json.loads(block.group(1))
-
-
-@pytest.fixture
-def exported(executed: Path, page: Page) -> Page:
-    """The notebook's exported page, opened from disk with the network cut."""
-    harness.block_network(page)
-    page.goto(harness.export_html(executed).as_uri())
-    page.locator(f"{PANEL} .kd-live").wait_for()
-    return page
-
-
-@pytest.fixture(scope="module")
-def lab(start_lab: Callable[..., harness.LabServer], tmp_path_factory: pytest.TempPathFactory) -> harness.LabServer:
-    return start_lab(tmp_path_factory.mktemp("lab"))
-
-
-@pytest.fixture
-def lab_page(lab: harness.LabServer, page: Page) -> Page:
-    """JupyterLab with the notebook run there, the panel in view."""
-    harness.write_notebook(lab.root / "panel.ipynb", [("markdown", "# A panel"), SOURCE])
-    harness.open_notebook(page, lab, "panel.ipynb")
-    harness.run_all(page)
-    harness.scroll_to_output(page, 1).locator(".kd-live").wait_for()
-    return page
-
-
-def numbers(nodes: Locator, name: str) -> list[float]:
-    return [float(value) for value in nodes.evaluate_all(f"nodes => nodes.map((node) => node.dataset.{name})")]
 
 
 def sliders(page: Page) -> tuple[Locator, Locator]:
@@ -130,9 +80,9 @@ def assert_controls_show(page: Page, data: dict[str, Any], where: tuple[int, int
 def assert_classes_show(live: Locator, state: LossState, axes: dict[str, Any]) -> None:
     chances, gradient = (live.locator(f".kd-part-loss-{name}") for name in ("chances", "gradient"))
     for name, values in (("q", state.student), ("p", state.teacher), ("plain", state.plain)):
-        assert numbers(chances.locator(".kd-row"), name) == pytest.approx(list(values), abs=1e-9)
+        assert harness.numbers(chances.locator(".kd-row"), name) == pytest.approx(list(values), abs=1e-9)
     for name, values in (("hard", state.hard_gradient), ("soft", state.soft_gradient), ("sum", state.gradient)):
-        assert numbers(gradient.locator(".kd-row"), name) == pytest.approx(list(values), abs=1e-9)
+        assert harness.numbers(gradient.locator(".kd-row"), name) == pytest.approx(list(values), abs=1e-9)
     assert gradient.locator(".kd-number").all_text_contents() == [slope_text(value) for value in state.gradient]
     shares = [text for pair in zip(state.student, state.teacher, strict=True) for text in map(share_text, pair)]
     assert chances.locator(".kd-number").all_text_contents() == shares
@@ -147,8 +97,12 @@ def assert_classes_show(live: Locator, state: LossState, axes: dict[str, Any]) -
 def assert_terms_show(live: Locator, state: LossState, axes: dict[str, Any]) -> None:
     terms, norms = (live.locator(f".kd-part-loss-{name}") for name in ("terms", "norms"))
     raw = state.divergence * (state.temperature**2 if state.squared else 1)
-    assert numbers(terms.locator(".kd-row"), "value") == pytest.approx([state.hard, state.soft, state.total], abs=1e-9)
-    assert numbers(terms.locator(".kd-row"), "raw") == pytest.approx([state.cross_entropy, raw, state.total], abs=1e-9)
+    assert harness.numbers(terms.locator(".kd-row"), "value") == pytest.approx(
+        [state.hard, state.soft, state.total], abs=1e-9
+    )
+    assert harness.numbers(terms.locator(".kd-row"), "raw") == pytest.approx(
+        [state.cross_entropy, raw, state.total], abs=1e-9
+    )
     expected = [fine_text(value) for value in (state.hard, state.soft, state.total)]
     assert terms.locator(".kd-number").all_text_contents() == expected
     assert terms.locator(".kd-sum b").all_inner_texts() == expected
@@ -164,7 +118,7 @@ def assert_terms_show(live: Locator, state: LossState, axes: dict[str, Any]) -> 
     assert_bars(terms, "soft", [(0, 0), (0, state.soft), (state.hard, state.total)], axes["terms"])
 
     lengths = [state.hard_norm, state.soft_norm]
-    assert numbers(norms.locator(".kd-row"), "value") == pytest.approx(lengths, abs=1e-9)
+    assert harness.numbers(norms.locator(".kd-row"), "value") == pytest.approx(lengths, abs=1e-9)
     assert norms.locator(".kd-number").all_text_contents() == [fine_text(value) for value in lengths]
     assert_bars(norms, "hard", [(0, state.hard_norm), (0, 0)], axes["norms"])
     assert_bars(norms, "soft", [(0, 0), (0, state.soft_norm)], axes["norms"])
@@ -356,7 +310,7 @@ def test_nothing_overflows_or_collides_and_text_stays_readable(exported: Page, w
 def test_two_panels_on_a_page_do_not_disturb_each_other_and_a_second_run_keeps_the_state(
     executed: Path, page: Page
 ) -> None:
-    markup = markup_of(executed)
+    markup = harness.markup_of(executed)
     page.set_content(f"<!doctype html><body>{markup}<hr>{markup}</body>")
     assert page.locator(".kd-live").count() == 2
     page.get_by_role("slider").first.focus()

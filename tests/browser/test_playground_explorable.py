@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,13 +43,6 @@ DEFAULT = PlaygroundSetting()
 
 
 @pytest.fixture(scope="module")
-def executed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small notebook with the panel in its output, run without a browser."""
-    folder = tmp_path_factory.mktemp("notebook")
-    return harness.execute_notebook(harness.write_notebook(folder / "panel.ipynb", [("markdown", "# A panel"), SOURCE]))
-
-
-@pytest.fixture(scope="module")
 def exported_file(executed: Path) -> Path:
     return harness.export_html(executed)
 
@@ -74,21 +67,6 @@ def moving(browser: Any, exported_file: Path) -> Iterator[Page]:
         yield opened
     finally:
         context.close()
-
-
-@pytest.fixture(scope="module")
-def lab(start_lab: Callable[..., harness.LabServer], tmp_path_factory: pytest.TempPathFactory) -> harness.LabServer:
-    return start_lab(tmp_path_factory.mktemp("lab"))
-
-
-@pytest.fixture
-def lab_page(lab: harness.LabServer, page: Page) -> Page:
-    """JupyterLab with the notebook run there, the panel in view."""
-    harness.write_notebook(lab.root / "panel.ipynb", [("markdown", "# A panel"), SOURCE])
-    harness.open_notebook(page, lab, "panel.ipynb")
-    harness.run_all(page)
-    harness.scroll_to_output(page, 1).locator(".kd-live").wait_for()
-    return page
 
 
 @cache

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,50 +45,6 @@ pruning_explorable(weights, accuracies, files, latency=latency)
 PANEL = ".kd-explorable"
 START = {"step": 0, "scope": 0, "layer": 2}
 Where = dict[str, int]
-
-
-@pytest.fixture(scope="module")
-def executed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small notebook with the panel in its output, run without a browser."""
-    folder = tmp_path_factory.mktemp("notebook")
-    return harness.execute_notebook(harness.write_notebook(folder / "panel.ipynb", [("markdown", "# A panel"), SOURCE]))
-
-
-def markup_of(path: Path) -> str:
-    notebook = json.loads(path.read_text(encoding="utf-8"))
-    return "".join(notebook["cells"][1]["outputs"][0]["data"]["text/html"])
-
-
-@pytest.fixture(scope="module")
-def data(executed: Path) -> dict[str, Any]:
-    """What the panel was given, read from its markup."""
-    block = re.search(r'class="kd-data">(.*?)</script>', markup_of(executed), re.S)
-    assert block is not None
-    return json.loads(block.group(1))
-
-
-@pytest.fixture
-def exported(executed: Path, page: Page) -> Page:
-    """The notebook's exported page, opened from disk with the network cut."""
-    harness.block_network(page)
-    page.goto(harness.export_html(executed).as_uri())
-    page.locator(f"{PANEL} .kd-live").wait_for()
-    return page
-
-
-@pytest.fixture(scope="module")
-def lab(start_lab: Callable[..., harness.LabServer], tmp_path_factory: pytest.TempPathFactory) -> harness.LabServer:
-    return start_lab(tmp_path_factory.mktemp("lab"))
-
-
-@pytest.fixture
-def lab_page(lab: harness.LabServer, page: Page) -> Page:
-    """JupyterLab with the notebook run there, the panel in view."""
-    harness.write_notebook(lab.root / "panel.ipynb", [("markdown", "# A panel"), SOURCE])
-    harness.open_notebook(page, lab, "panel.ipynb")
-    harness.run_all(page)
-    harness.scroll_to_output(page, 1).locator(".kd-live").wait_for()
-    return page
 
 
 def slider(page: Page) -> Locator:
@@ -374,7 +328,7 @@ def test_the_panel_does_not_jump_while_the_sparsity_moves(exported: Page) -> Non
 def test_two_panels_on_a_page_do_not_disturb_each_other_and_a_second_run_keeps_the_state(
     executed: Path, page: Page
 ) -> None:
-    markup = markup_of(executed)
+    markup = harness.markup_of(executed)
     page.set_content(f"<!doctype html><body>{markup}<hr>{markup}</body>")
     assert page.locator(".kd-live").count() == 2
     page.get_by_role("slider").first.press("End")

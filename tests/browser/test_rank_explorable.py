@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -53,42 +52,11 @@ START = 5  # rank 6, the largest with half as many parameters
 
 
 @pytest.fixture(scope="module")
-def executed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small notebook with the panel in its output, run without a browser."""
-    folder = tmp_path_factory.mktemp("notebook")
-    return harness.execute_notebook(harness.write_notebook(folder / "panel.ipynb", [("markdown", "# A panel"), SOURCE]))
-
-
-@pytest.fixture(scope="module")
 def given() -> dict[str, Any]:
     """What the panel was made of, unrounded."""
     made: dict[str, Any] = {}
     exec(MAKE, made)
     return made
-
-
-@pytest.fixture
-def exported(executed: Path, page: Page) -> Page:
-    """The notebook's exported page, opened from disk with the network cut."""
-    harness.block_network(page)
-    page.goto(harness.export_html(executed).as_uri())
-    page.locator(f"{PANEL} .kd-live").wait_for()
-    return page
-
-
-@pytest.fixture(scope="module")
-def lab(start_lab: Callable[..., harness.LabServer], tmp_path_factory: pytest.TempPathFactory) -> harness.LabServer:
-    return start_lab(tmp_path_factory.mktemp("lab"))
-
-
-@pytest.fixture
-def lab_page(lab: harness.LabServer, page: Page) -> Page:
-    """JupyterLab with the notebook run there, the panel in view."""
-    harness.write_notebook(lab.root / "panel.ipynb", [("markdown", "# A panel"), SOURCE])
-    harness.open_notebook(page, lab, "panel.ipynb")
-    harness.run_all(page)
-    harness.scroll_to_output(page, 1).locator(".kd-live").wait_for()
-    return page
 
 
 def move(page: Page, step: int, kind: int = 0) -> None:
@@ -97,10 +65,6 @@ def move(page: Page, step: int, kind: int = 0) -> None:
         "(s, i) => { s.value = i; s.dispatchEvent(new Event('input', {bubbles: true})); }", step
     )
     page.locator(f"{PANEL} input[type=radio]").nth(kind).evaluate("input => input.click()")
-
-
-def numbers(nodes: Locator, name: str) -> list[float]:
-    return [float(value) for value in nodes.evaluate_all(f"nodes => nodes.map((node) => node.dataset.{name})")]
 
 
 def centres(nodes: Locator) -> list[list[float]]:
@@ -129,7 +93,7 @@ def assert_panel_shows(page: Page, given: dict[str, Any], step: int, kind: int =
 
 def assert_errors_show(live: Locator, state: RankState, given: dict[str, Any], step: int) -> None:
     line = live.locator(".kd-summary")
-    (weight,), (energy,) = numbers(line, "weight"), numbers(line, "energy")
+    (weight,), (energy,) = harness.numbers(line, "weight"), harness.numbers(line, "energy")
     outputs = [float(error) for error in (line.get_attribute("data-outputs") or "").split()]
     assert weight == pytest.approx(state.weight_error, rel=1e-4, abs=1e-6)
     assert energy == pytest.approx(state.energy, rel=1e-5)
@@ -142,7 +106,7 @@ def assert_errors_show(live: Locator, state: RankState, given: dict[str, Any], s
 def assert_spectrum_shows(live: Locator, state: RankState) -> None:
     part = live.locator(".kd-part-rank-spectrum")
     dots = part.locator(".kd-rank-value")
-    assert numbers(dots, "value") == pytest.approx(state.spectrum.tolist(), rel=1e-5)
+    assert harness.numbers(dots, "value") == pytest.approx(state.spectrum.tolist(), rel=1e-5)
     hollow = dots.evaluate_all("dots => dots.map((dot) => getComputedStyle(dot).fill === 'none')")
     assert hollow == [k >= state.rank for k in range(len(state.spectrum))]
     of = "W√C" if state.kind == "activation-aware" else "W"
@@ -175,7 +139,7 @@ def assert_maps_show(live: Locator, state: RankState, weight: np.ndarray) -> Non
         strong = np.abs(shown) > 0.2 * full
         red, blue = drawn[..., 0].astype(int), drawn[..., 2].astype(int)
         assert ((blue > red) == (shown > 0))[strong].all()  # hue is sign
-    (lost,) = numbers(live.locator(".kd-summary"), "weight")
+    (lost,) = harness.numbers(live.locator(".kd-summary"), "weight")
     heading = live.locator(".kd-part-rank-maps .kd-heading").inner_text()
     assert heading.endswith(f"and what is lost: {percent_text(lost)} of its length")
 
@@ -183,7 +147,7 @@ def assert_maps_show(live: Locator, state: RankState, weight: np.ndarray) -> Non
 def assert_accuracies_show(live: Locator, given: dict[str, Any], step: int, kind: int) -> None:
     part = live.locator(".kd-part-rank-skill")
     now = [values[step] for values in given["accuracies"].values()]
-    assert numbers(part.locator(".kd-rank-now"), "accuracy") == now
+    assert harness.numbers(part.locator(".kd-rank-now"), "accuracy") == now
     keys = part.locator(".kd-key").all_inner_texts()
     assert keys == [f"{name} {percent_text(v)}" for name, v in zip(given["accuracies"], now, strict=True)] + [
         f"dense {percent_text(DENSE)}"
@@ -209,7 +173,7 @@ def assert_bars_show(live: Locator, state: RankState, given: dict[str, Any], ste
     ):
         part = live.locator(f".kd-part-rank-{name}")
         bars = part.locator(".kd-bar")
-        assert numbers(bars, "ratio") == pytest.approx(values)
+        assert harness.numbers(bars, "ratio") == pytest.approx(values)
         assert [float(text[:-1]) for text in part.locator(".kd-number").all_text_contents()] == pytest.approx(
             values, abs=0.0051
         )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,38 +24,6 @@ seeds_explorable({"hard labels": hard, "distillation, teacher saw the same": sof
                  baseline="hard labels", count=2)
 """
 PANEL = ".kd-explorable"
-
-
-@pytest.fixture(scope="module")
-def executed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small notebook with the panel in its output, run without a browser."""
-    folder = tmp_path_factory.mktemp("notebook")
-    return harness.execute_notebook(harness.write_notebook(folder / "panel.ipynb", [("markdown", "# A panel"), SOURCE]))
-
-
-@pytest.fixture(scope="module")
-def data(executed: Path) -> dict[str, Any]:
-    """What the panel was given, read from its markup."""
-    notebook = json.loads(executed.read_text(encoding="utf-8"))
-    markup = "".join(notebook["cells"][1]["outputs"][0]["data"]["text/html"])
-    block = re.search(r'class="kd-data">(.*?)</script>', markup, re.S)
-    assert block is not None
-    return json.loads(block.group(1))
-
-
-@pytest.fixture(scope="module")
-def lab(start_lab: Callable[..., harness.LabServer], tmp_path_factory: pytest.TempPathFactory) -> harness.LabServer:
-    return start_lab(tmp_path_factory.mktemp("lab"))
-
-
-@pytest.fixture
-def lab_page(lab: harness.LabServer, page: Page) -> Page:
-    """JupyterLab with the notebook run there, the panel in view."""
-    harness.write_notebook(lab.root / "panel.ipynb", [("markdown", "# A panel"), SOURCE])
-    harness.open_notebook(page, lab, "panel.ipynb")
-    harness.run_all(page)
-    harness.scroll_to_output(page, 1).locator(".kd-live").wait_for()
-    return page
 
 
 def pixels_per_point(grid: Locator, ticks: list[float]) -> float:

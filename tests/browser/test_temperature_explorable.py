@@ -58,20 +58,6 @@ def executed_markup(path: Path) -> str:
 
 
 @pytest.fixture
-def exported(executed: Path, page: Page) -> Page:
-    """The notebook's exported page, opened from disk with the network cut."""
-    harness.block_network(page)
-    page.goto(harness.export_html(executed).as_uri())
-    page.locator(f"{PANEL} .kd-live").wait_for()
-    return page
-
-
-@pytest.fixture(scope="module")
-def lab(start_lab: Callable[..., harness.LabServer], tmp_path_factory: pytest.TempPathFactory) -> harness.LabServer:
-    return start_lab(tmp_path_factory.mktemp("lab"))
-
-
-@pytest.fixture
 def lab_page(lab: harness.LabServer, page: Page) -> Page:
     """JupyterLab with the notebook run there, the panel in view."""
     harness.write_notebook(lab.root / "panel.ipynb", [("markdown", "# A panel"), SOURCE, "print('after')"])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +15,7 @@ from kdlab.lab.twins import WidthState, count_text, percent_text, ratio_text, wi
 from kdlab.lab.width import WIDTHS
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Page
 
 SOURCE = """
 from kdlab.lab.width import width_explorable
@@ -33,42 +31,6 @@ width_explorable(
 """
 PANEL = ".kd-explorable"
 DEFAULT_STEP = WIDTHS.index(16)
-
-
-@pytest.fixture(scope="module")
-def executed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small notebook with the panel in its output, run without a browser."""
-    folder = tmp_path_factory.mktemp("notebook")
-    return harness.execute_notebook(harness.write_notebook(folder / "panel.ipynb", [("markdown", "# A panel"), SOURCE]))
-
-
-@pytest.fixture(scope="module")
-def data(executed: Path) -> dict[str, Any]:
-    """What the panel was given, read from its markup."""
-    notebook = json.loads(executed.read_text(encoding="utf-8"))
-    markup = "".join(notebook["cells"][1]["outputs"][0]["data"]["text/html"])
-    block = re.search(r'class="kd-data">(.*?)</script>', markup, re.S)
-    assert block is not None
-    return json.loads(block.group(1))
-
-
-@pytest.fixture(scope="module")
-def lab(start_lab: Callable[..., harness.LabServer], tmp_path_factory: pytest.TempPathFactory) -> harness.LabServer:
-    return start_lab(tmp_path_factory.mktemp("lab"))
-
-
-@pytest.fixture
-def lab_page(lab: harness.LabServer, page: Page) -> Page:
-    """JupyterLab with the notebook run there, the panel in view."""
-    harness.write_notebook(lab.root / "panel.ipynb", [("markdown", "# A panel"), SOURCE])
-    harness.open_notebook(page, lab, "panel.ipynb")
-    harness.run_all(page)
-    harness.scroll_to_output(page, 1).locator(".kd-live").wait_for()
-    return page
-
-
-def numbers(nodes: Locator, name: str) -> list[float]:
-    return [float(value) for value in nodes.evaluate_all(f"nodes => nodes.map((node) => node.dataset.{name})")]
 
 
 def ratios(data: dict[str, Any], state: WidthState, step: int) -> list[float]:
@@ -95,15 +57,15 @@ def assert_panel_shows(page: Page, data: dict[str, Any], step: int) -> WidthStat
     expected = ratios(data, state, step)
 
     sums = live.locator(".kd-sum b")
-    assert numbers(sums, "value") == [state.parameters, state.bytes, state.macs]
+    assert harness.numbers(sums, "value") == [state.parameters, state.bytes, state.macs]
     assert sums.all_inner_texts() == [count_text(n) for n in (state.parameters, state.bytes, state.macs)]
     for written in live.locator(".kd-sum").all_inner_texts():  # the sum that is written out has the value behind it
         left, right = written.replace(",", "").replace("×", "*").split("=")
         assert sum(math.prod(int(n) for n in term.split("*")) for term in left.split("+")) == int(right)
 
     bars = live.locator(".kd-part-saved .kd-bar")
-    assert numbers(bars, "ratio") == pytest.approx(expected, rel=1e-9)
-    assert numbers(bars, "reference") == pytest.approx(
+    assert harness.numbers(bars, "ratio") == pytest.approx(expected, rel=1e-9)
+    assert harness.numbers(bars, "reference") == pytest.approx(
         ratios(data, state_of(data, data["step"]), data["step"]), rel=1e-9
     )
     assert live.locator(".kd-part-saved .kd-number").all_text_contents() == [ratio_text(value) for value in expected]
@@ -113,8 +75,8 @@ def assert_panel_shows(page: Page, data: dict[str, Any], step: int) -> WidthStat
     assert widths == pytest.approx([max(0, math.log10(value)) * decade for value in expected], abs=1e-2)
 
     dot, marks = live.locator(".kd-dot"), live.locator(".kd-mark")
-    assert numbers(dot, "parameters") == [state.parameters]
-    assert numbers(dot, "accuracy") == [data["accuracies"][step]]
+    assert harness.numbers(dot, "parameters") == [state.parameters]
+    assert harness.numbers(dot, "accuracy") == [data["accuracies"][step]]
     place = "ms => ms.map((m) => [m.cx.baseVal.value, m.cy.baseVal.value])"
     assert marks.evaluate_all(place)[step] == pytest.approx(dot.evaluate_all(place)[0])
     assert percent_text(data["accuracies"][step]) in live.locator(".kd-part-skill .kd-heading").inner_text()
